@@ -1,0 +1,270 @@
+"""Chat (contract 7): one service behind both doors, REST and WebSocket."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Select, and_, or_, select, update
+
+from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
+from shared.chat.models import Message, messages, reactions
+from shared.core import ledger, strict_json
+from shared.core.errors import InsufficientPermission, NotFound, ValidationFailed
+from shared.core.ids import is_id, new_id
+from shared.core.messages import MeetingEvent
+from shared.core.streams import meeting_stream, personal_stream
+from shared.core.transaction import Position, Transaction
+from shared.identity.actor import Actor
+from shared.participants.errors import ParticipantNotFound
+from shared.participants.models import Participant
+from shared.participants.queries import Membership, get_inside, get_participant, get_reader, was_there
+from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.service import get_policy, permits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageWish:
+    """What somebody wants to say. `recipient_id` is a participant id and makes it private."""
+
+    content: str
+    message_type: str = "text"
+    recipient_id: str | None = None
+    reply_to: str | None = None
+    file: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A message, and where the event about it stands on the stream of whoever asked."""
+
+    message: Message
+    position: Position
+
+
+def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> Told:
+    """Write into the chat of a running meeting.
+
+    Emits MessagePosted: once on the meeting's stream, or once each on the two streams of a private message.
+    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ChatDisabled, FileSharingDisabled,
+    ParticipantNotFound (recipient), NotFound (reply_to), ValidationFailed (to oneself).
+    """
+    membership = _writer(tx, meeting_id, actor)
+    me = membership.me
+    if wish.message_type == "file" and not get_policy(tx, meeting_id).enable_file_sharing:
+        raise FileSharingDisabled(details={"rule": "enable_file_sharing"})
+    recipient = _recipient(tx, me, wish.recipient_id)
+    if wish.reply_to is not None:
+        _visible(tx, membership, wish.reply_to)
+    draft = Message(
+        id=new_id(),
+        meeting_id=meeting_id,
+        sender_id=me.id,
+        sender_name=me.user_name,
+        recipient_id=recipient.id if recipient else None,
+        content=wish.content,
+        message_type=wish.message_type,
+        reply_to=wish.reply_to,
+        file=wish.file,
+        position=0,
+        seq=0,
+        recipient_seq=None,
+        created_at=tx.now,
+        edited_at=None,
+        deleted_at=None,
+    )
+    told = _tell(tx, draft, actor, lambda m, to: MessagePosted(**_common(m, actor), listener_id=to))
+    mine = told[me.id]
+    message = replace(
+        draft,
+        seq=mine.seq,
+        recipient_seq=told[recipient.id].seq if recipient else None,
+        position=_meeting_head(tx, meeting_id) if recipient else mine.seq,
+    )
+    tx.execute(messages.insert().values({name: getattr(message, name) for name in Message.__slots__}))
+    return Told(message, mine)
+
+
+def _common(message: Message, actor: Actor) -> dict[str, Any]:
+    return {"meeting_id": message.meeting_id, "actor_id": actor.user_id, "message": message}
+
+
+def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    membership = get_inside(tx, meeting_id, actor)
+    if not permits(get_policy(tx, meeting_id).chat_permissions, is_staff=membership.me.is_staff):
+        raise ChatDisabled(details={"rule": "chat_permissions"})
+    return membership
+
+
+def _recipient(tx: Transaction, me: Participant, recipient_id: str | None) -> Participant | None:
+    if recipient_id is None:
+        return None
+    if recipient_id == me.id:
+        raise ValidationFailed(details={"recipient_id": ["You cannot write to yourself."]})
+    recipient = get_participant(tx, me.meeting_id, recipient_id)
+    if not recipient.is_inside:
+        raise ParticipantNotFound
+    return recipient
+
+
+def _meeting_head(tx: Transaction, meeting_id: str) -> int:
+    key = meeting_stream(meeting_id)
+    return ledger.heads(tx.connection, [key])[key]
+
+
+def _tell(
+    tx: Transaction, message: Message, actor: Actor, make: Callable[[Message, str | None], MeetingEvent]
+) -> dict[str, Position]:
+    """Emit an event to everybody whom the message concerns; return the position by listener.
+
+    The streams of a private message are taken in the order of their ids, so that two people who write to each other
+    at once do not wait for each other in a circle.
+    """
+    if not message.is_private:
+        at = tx.emit(make(message, None))
+        assert at is not None
+        return {message.sender_id: at}
+    ends = sorted({message.sender_id, message.recipient_id or ""})
+    return {end: at for end in ends if (at := tx.emit(make(message, end))) is not None}
+
+
+def _visible(tx: Transaction, membership: Membership, message_id: str) -> Message:
+    """Return a message that `me` may read. Raises NotFound, alike for what does not exist and what is not theirs."""
+    row = None
+    if is_id(message_id):
+        row = tx.first(_readable(membership.me).where(messages.c.id == message_id))
+    if row is None:
+        raise NotFound("There is no such message.")
+    return Message.of(row)
+
+
+def _readable(me: Participant) -> Select[Any]:
+    mine = or_(messages.c.sender_id == me.id, messages.c.recipient_id == me.id)
+    public = and_(messages.c.recipient_id.is_(None), or_(messages.c.sender_id == me.id, was_there(me, messages.c.position)))
+    return select(messages).where(messages.c.meeting_id == me.meeting_id, or_(mine, public))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Which part of the history: oldest first, `after` a position and id (exclusive)."""
+
+    limit: int
+    offset: int = 0
+    before_seq: int | None = None
+    after_seq: int | None = None
+    after: tuple[int, str] | None = None
+
+
+def history(tx: Transaction, meeting_id: str, actor: Actor, page: Page) -> list[tuple[Message, int, str]]:
+    """Return messages the actor may read, with seq and stream as the actor counts them, and no more than one extra.
+
+    Public ones from the time the actor was inside; private ones to and from the actor. A private message stands
+    behind the public one that was the last before it. Raises MeetingNotFound, NotInside.
+    """
+    me = get_reader(tx, meeting_id, actor).me
+    at = messages.c.position
+    query = _readable(me).order_by(at, messages.c.id)
+    if page.before_seq is not None:
+        query = query.where(at < page.before_seq)
+    if page.after_seq is not None:
+        query = query.where(or_(at > page.after_seq, and_(at == page.after_seq, messages.c.recipient_id.is_not(None))))
+    if page.after is not None:
+        position, id_ = page.after
+        query = query.where(or_(at > position, and_(at == position, messages.c.id > id_)))
+    rows = tx.all(query.offset(page.offset).limit(page.limit + 1))
+    return [(m, *seen_by(m, me.id)) for m in map(Message.of, rows)]
+
+
+def seen_by(message: Message, participant_id: str) -> tuple[int, str]:
+    """Return the message's number, and the wire name of the stream, as a participant counts."""
+    if not message.is_private:
+        return message.seq, "meeting"
+    if participant_id == message.sender_id or message.recipient_seq is None:
+        return message.seq, "me"
+    return message.recipient_seq, "me"
+
+
+def edit(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, content: str) -> Told:
+    """Change the text of one's own message. Emits MessageEdited; the ledger forgets the old text.
+
+    Raises as `post`, NotFound, InsufficientPermission (somebody else's).
+    """
+    membership = _writer(tx, meeting_id, actor)
+    message = _visible(tx, membership, message_id)
+    if message.sender_id != membership.me.id:
+        raise InsufficientPermission("Only the author can edit a message.")
+    if message.deleted_at is not None:
+        raise NotFound("There is no such message.")
+    tx.execute(update(messages).where(messages.c.id == message_id).values(content=content, edited_at=tx.now))
+    message = replace(message, content=content, edited_at=tx.now)
+    _rewrite(tx, message)
+    told = _tell(tx, message, actor, lambda m, to: MessageEdited(**_common(m, actor), listener_id=to))
+    return Told(message, told[membership.me.id])
+
+
+def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> Told:
+    """Delete a message: one's own, or as host or co-host any that all can read. Emits MessageDeleted.
+
+    A tombstone without content stays, in the chat and in the ledger. Safe to repeat.
+    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, NotFound, InsufficientPermission.
+    """
+    membership = get_inside(tx, meeting_id, actor)
+    me = membership.me
+    message = _visible(tx, membership, message_id)
+    if message.sender_id != me.id and not me.is_staff:
+        raise InsufficientPermission("Only the author, hosts and co-hosts can delete a message.")
+    if message.sender_id != me.id and message.is_private:
+        raise InsufficientPermission("Only its author can delete a private message.")
+    if message.deleted_at is not None:
+        seq, _ = seen_by(message, me.id)
+        return Told(message, Position(personal_stream(me.id) if message.is_private else meeting_stream(meeting_id), seq))
+    tx.execute(
+        update(messages)
+        .where(messages.c.id == message_id)
+        .values(content=None, file=None, deleted_at=tx.now)
+    )
+    message = replace(message, content=None, file=None, deleted_at=tx.now)
+    _rewrite(tx, message)
+    told = _tell(tx, message, actor, lambda m, to: MessageDeleted(**_common(m, actor), listener_id=to))
+    return Told(message, told.get(me.id) or next(iter(told.values())))
+
+
+def _rewrite(tx: Transaction, message: Message) -> None:
+    """Let the ledger say what the message is now, where it said what it was: who resumes must not read old text."""
+    data = strict_json.dumps({"action": "posted", **message.public()}).decode()
+    if message.recipient_id is None:
+        ledger.redact(tx.connection, meeting_stream(message.meeting_id), message.seq, data)
+        return
+    ledger.redact(tx.connection, personal_stream(message.sender_id), message.seq, data)
+    ledger.redact(tx.connection, personal_stream(message.recipient_id), message.recipient_seq or 0, data)
+
+
+@dataclass(frozen=True, slots=True)
+class Reacted:
+    """An emoji that stands on a message."""
+
+    message_id: str
+    participant_id: str
+    emoji: str
+
+
+def react(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, emoji: str) -> Reacted:
+    """Put an emoji on a message; once per person and emoji, safe to repeat. Emits MessageReacted the first time.
+
+    Raises as `post`, NotFound.
+    """
+    membership = _writer(tx, meeting_id, actor)
+    me = membership.me
+    message = _visible(tx, membership, message_id)
+    if message.deleted_at is not None:
+        raise NotFound("There is no such message.")
+    new = tx.insert(reactions).values(
+        id=new_id(), message_id=message_id, participant_id=me.id, emoji=emoji, created_at=tx.now
+    )
+    if tx.scalar(new.on_conflict_do_nothing().returning(reactions.c.id)) is not None:
+        _tell(
+            tx,
+            message,
+            actor,
+            lambda m, to: MessageReacted(**_common(m, actor), listener_id=to, participant_id=me.id, emoji=emoji),
+        )
+    return Reacted(message_id, me.id, emoji)

@@ -1,0 +1,183 @@
+"""The database: one engine per process, two dialects, plain SQLAlchemy Core.
+
+Tables are declared in `<capability>/models.py` on the one METADATA. Services write statements, not units of work:
+measured on the join path, Core costs 40 % less CPU than the ORM's unit of work (docs/adr/0003).
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    create_engine,
+    event,
+    exc,
+    make_url,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from shared.core.errors import ServiceUnavailable
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(26)
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+STATEMENT_TIMEOUT_SECONDS = 5
+LOCK_TIMEOUT_SECONDS = 2
+POOL_TIMEOUT_SECONDS = 2
+
+# PostgreSQL: deadlock detected, could not serialize, lock not available is handled apart.
+_RETRY_STATES = {"40P01", "40001"}
+_LOCK_STATES = {"55P03"}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC; SQLite, which has no zones, keeps it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime must not reach the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """Return the dialect's INSERT, the one that knows ON CONFLICT."""
+    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgresql_insert(table)
+
+
+class TransactionConflict(Exception):
+    """The database undid the transaction because of a concurrent one; running it again is safe and expected."""
+
+
+class LockTimeout(ServiceUnavailable):
+    """A row stayed locked by somebody else for too long."""
+
+
+class Database:
+    """The engine of one process. `url` is a SQLAlchemy URL; SQLite files run in WAL mode."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.metadata = METADATA
+        self.engine = self._sqlite_engine(pool_size) if self.is_sqlite else self._postgresql_engine(pool_size)
+        # SQLite has one writer. Waiting for it here, and not inside SQLite, lets other greenlets of this process run.
+        self._writer = threading.Lock() if self.is_sqlite else None
+
+    def _sqlite_engine(self, pool_size: int) -> Engine:
+        engine = create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            json_serializer=_dump_json,
+            json_deserializer=orjson.loads,
+            connect_args={"timeout": 5.0, "check_same_thread": False},
+        )
+
+        @event.listens_for(engine, "connect")
+        def on_connect(raw: Any, _record: Any) -> None:
+            raw.isolation_level = None  # no implicit BEGIN: the driver would start transactions too late
+            for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+                raw.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def on_begin(connection: Connection) -> None:
+            # A transaction that reads first and writes later must own the write lock from the start, or two of them
+            # read the same state and one is lost (or refused at its first write).
+            reads = connection.get_execution_options().get("parley_read_only", False)
+            connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+        return engine
+
+    def _postgresql_engine(self, pool_size: int) -> Engine:
+        options = (
+            f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={LOCK_TIMEOUT_SECONDS}s "
+            "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on -c timezone=UTC"
+        )
+        return create_engine(
+            self.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_pre_ping=True,
+            json_serializer=_dump_json,
+            json_deserializer=orjson.loads,
+            connect_args={"connect_timeout": 2, "options": options, "application_name": "parley"},
+        )
+
+    @contextmanager
+    def connection(self, *, read_only: bool = False, consistent: bool = False) -> Iterator[Connection]:
+        """Yield a connection inside one transaction: committed when the block ends, rolled back when it raises.
+
+        `consistent` gives one snapshot for all reads of the block. Raises ServiceUnavailable when the database does
+        not answer, LockTimeout when a row stays locked, TransactionConflict when the transaction may be run again.
+        """
+        options: dict[str, Any] = {"parley_read_only": read_only}
+        if consistent and not self.is_sqlite:
+            options["isolation_level"] = "REPEATABLE READ"
+        writer = self._writer if self._writer is not None and not read_only else nullcontext()
+        try:
+            with writer, self.engine.connect().execution_options(**options) as connection, connection.begin():
+                yield connection
+        except exc.IntegrityError:
+            raise
+        except (exc.DBAPIError, exc.TimeoutError) as broken:
+            raise translate(broken) from broken
+
+    def dispose(self) -> None:
+        """Close all pooled connections, for example in a child after fork."""
+        self.engine.dispose()
+
+
+def translate(broken: exc.SQLAlchemyError) -> Exception:
+    """Return what a database error means to us; the error itself when it means a bug."""
+    if isinstance(broken, exc.TimeoutError):
+        return ServiceUnavailable("All database connections are busy; try again.")
+    cause = getattr(broken, "orig", None)
+    state = getattr(cause, "sqlstate", None)
+    if state in _RETRY_STATES:
+        return TransactionConflict(state)
+    if state in _LOCK_STATES or "database is locked" in str(cause):
+        return LockTimeout("Somebody else is changing this; try again.")
+    if isinstance(broken, exc.OperationalError | exc.InterfaceError) or getattr(broken, "connection_invalidated", False):
+        return ServiceUnavailable()
+    return broken
+
+
+def _dump_json(value: Any) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,98 @@
+"""Idempotency keys: the same request again gets the same answer and has no second effect (contract 1, promises P4).
+
+The key's row is written in the transaction of the effect: either both are there or neither. While the first
+transaction is open, a second one with the same key waits at the unique index, for LOCK_TIMEOUT_SECONDS at most.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from cryptography.fernet import InvalidToken
+from sqlalchemy import Column, Integer, String, Table, Text, delete, exc, select, update
+
+from shared.core.database import METADATA, LockTimeout, UtcDateTime, translate
+from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
+from shared.core.transaction import Transaction
+
+KEEP = timedelta(hours=24)
+MAX_KEY_LENGTH = 255
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    Column("digest", String(64), primary_key=True),  # of caller, path and key
+    Column("body_digest", String(64), nullable=False),
+    Column("status", Integer),
+    Column("answer", Text),  # encrypted: answers may hold tokens
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What identifies a request: who, where, which key, and what was sent."""
+
+    caller: str
+    path: str
+    key: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """The answer of the first request."""
+
+    status: int
+    body: bytes
+
+
+def begin(tx: Transaction, request: Request) -> StoredAnswer | None:
+    """Claim the key. Returns the stored answer when the request was done before, None when it is to be done now.
+
+    Raises IdempotencyKeyReused (another body), IdempotencyInProgress (the first one is still running).
+    """
+    digest = _digest(tx, request)
+    body_digest = tx.keyring.digest("idempotency-body", request.body)
+    _forget_stale(tx, digest)
+    new = tx.insert(idempotency_keys).values(digest=digest, body_digest=body_digest, created_at=tx.now)
+    try:
+        if tx.scalar(new.on_conflict_do_nothing().returning(idempotency_keys.c.digest)) is not None:
+            return None
+    except exc.DBAPIError as broken:
+        if isinstance(translate(broken), LockTimeout):
+            raise IdempotencyInProgress from None
+        raise
+    row = tx.execute(select(idempotency_keys).where(idempotency_keys.c.digest == digest)).one()
+    if row.body_digest != body_digest:
+        raise IdempotencyKeyReused
+    try:
+        return StoredAnswer(row.status, tx.keyring.decrypt(row.answer))
+    except InvalidToken:  # SECRET_KEY was changed meanwhile; the effect is there, its answer cannot be read any more
+        raise IdempotencyKeyReused("This Idempotency-Key was used before SECRET_KEY was changed.") from None
+
+
+def finish(tx: Transaction, request: Request, answer: StoredAnswer) -> None:
+    """Store the answer, in the transaction of the effect."""
+    tx.execute(
+        update(idempotency_keys)
+        .where(idempotency_keys.c.digest == _digest(tx, request))
+        .values(status=answer.status, answer=tx.keyring.encrypt(answer.body))
+    )
+
+
+def _digest(tx: Transaction, request: Request) -> str:
+    return tx.keyring.digest("idempotency-key", request.caller, request.path, request.key)
+
+
+def _forget_stale(tx: Transaction, digest: str) -> None:
+    tx.execute(
+        delete(idempotency_keys).where(
+            idempotency_keys.c.digest == digest, idempotency_keys.c.created_at < tx.now - KEEP
+        )
+    )
+
+
+def forget_expired(tx: Transaction, limit: int = 500) -> int:
+    """Delete keys older than 24 h, at most `limit`. Returns how many."""
+    old = select(idempotency_keys.c.digest).where(idempotency_keys.c.created_at < tx.now - KEEP).limit(limit)
+    return tx.execute(delete(idempotency_keys).where(idempotency_keys.c.digest.in_(old))).rowcount

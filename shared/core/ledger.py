@@ -1,0 +1,148 @@
+"""The ledger: every durable event of a meeting, one gapless sequence per stream.
+
+`append` takes the next number by an upsert that locks the stream's row until the commit, so numbers become visible in
+order and without holes (promises M4, M5). A stream that was closed takes no more than final words: what happens after
+the end of a meeting cannot slip in behind it (invariant I12).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, select, update
+from sqlalchemy.engine import Connection
+
+from shared.core.database import METADATA, Id, UtcDateTime, insert_into
+from shared.core.errors import DomainError
+
+WINDOW = timedelta(hours=24)  # how far back a client may resume
+
+streams = Table(
+    "streams",
+    METADATA,
+    Column("key", String(64), primary_key=True),
+    Column("meeting_id", Id, nullable=False, index=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False, default=False),
+)
+
+events = Table(
+    "events",
+    METADATA,
+    Column("stream", String(64), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("meeting_id", Id, nullable=False),
+    Column("type", String(40), nullable=False),
+    Column("actor_id", Id),
+    Column("data", Text, nullable=False),  # JSON, as it goes over the wire
+    Column("effect", String(80)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_events_meeting_id_created_at", "meeting_id", "created_at"),
+)
+
+# One row: the epoch changes when the database is restored from a backup, and tells clients not to trust their cursors.
+installation = Table("installation", METADATA, Column("id", Id, primary_key=True), Column("epoch", Id, nullable=False))
+
+
+class StreamClosed(DomainError):
+    """The meeting of the stream is over. A door never shows it: services turn it into their own refusal."""
+
+    code, status = "MEETING_ENDED", 410
+    message = "The meeting has ended."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event as it is kept. `data` is encoded JSON; `stream` the inner key."""
+
+    stream: str
+    seq: int
+    meeting_id: str
+    type: str
+    actor_id: str | None
+    data: str
+    effect: str | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> "Entry":
+        """Build an entry from a row of `events`."""
+        return cls(
+            row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at
+        )
+
+
+def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool) -> int:
+    """Take the next number of a stream; the stream's row stays locked until the transaction ends.
+
+    Raises StreamClosed when the stream takes no more events and this is not a final word.
+    """
+    new = insert_into(connection, streams).values(key=key, meeting_id=meeting_id, seq=1, closed=False)
+    statement = new.on_conflict_do_update(
+        index_elements=["key"],
+        set_={"seq": streams.c.seq + 1},
+        where=None if final_word else streams.c.closed.is_(False),
+    ).returning(streams.c.seq)
+    seq = connection.execute(statement).scalar_one_or_none()
+    if seq is None:
+        raise StreamClosed
+    return int(seq)
+
+
+def write(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Insert entries whose numbers were taken in this transaction."""
+    connection.execute(
+        events.insert(),
+        [
+            {
+                "stream": e.stream,
+                "seq": e.seq,
+                "meeting_id": e.meeting_id,
+                "type": e.type,
+                "actor_id": e.actor_id,
+                "data": e.data,
+                "effect": e.effect,
+                "created_at": e.created_at,
+            }
+            for e in entries
+        ],
+    )
+
+
+def close_streams(connection: Connection, meeting_id: str) -> None:
+    """Let no stream of the meeting grow any more, but for final words."""
+    connection.execute(update(streams).where(streams.c.meeting_id == meeting_id).values(closed=True))
+
+
+def redact(connection: Connection, stream: str, seq: int, data: str) -> None:
+    """Replace what an event said by a tombstone; its number and type stay, so the stream keeps no hole."""
+    connection.execute(update(events).where(events.c.stream == stream, events.c.seq == seq).values(data=data))
+
+
+def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
+    """Return the last number of each stream; 0 for a stream that has no event yet."""
+    wanted = list(keys)
+    rows = connection.execute(select(streams.c.key, streams.c.seq).where(streams.c.key.in_(wanted)))
+    known = {row.key: int(row.seq) for row in rows}
+    return {key: known.get(key, 0) for key in wanted}
+
+
+def after(stream: str, seq: int, limit: int) -> Select[Any]:
+    """Return the query for the events of a stream behind `seq`, in order, at most `limit`."""
+    return (
+        select(events)
+        .where(events.c.stream == stream, events.c.seq > seq)
+        .order_by(events.c.seq)
+        .limit(limit)
+    )
+
+
+def read(connection: Connection, stream: str, seq: int, limit: int) -> list[Entry]:
+    """Return the events of a stream behind `seq`, in order, at most `limit`."""
+    return [Entry.of(row) for row in connection.execute(after(stream, seq, limit))]
+
+
+def epoch(connection: Connection) -> str:
+    """Return the installation's epoch."""
+    return str(connection.execute(select(installation.c.epoch)).scalar_one())

@@ -1,0 +1,169 @@
+"""The outbox: jobs that were decided in a transaction and must run, whatever dies (promises 1.1, item 8).
+
+A row is written with the change it follows from. It is sent to Celery after the commit at the earliest; a row that is
+still pending when its `next_at` comes (the broker was down, the worker died, Redis forgot) is sent again by beat's
+relay. The message carries only the row's id: the worker reads the payload here, so a forged message can do nothing.
+
+    pending --claim--> running --finish--> done
+                               --fail----> pending (later), and after MAX_ATTEMPTS dead
+                               --lease over--> pending (the worker is gone)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, String, Table, Text, delete, select, update
+
+from shared.core.database import METADATA, Id, Json, UtcDateTime
+from shared.core.ids import new_id
+from shared.core.messages import Job
+
+outbox = Table(
+    "outbox",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("lane", String(20), nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("state", String(10), nullable=False, default="pending"),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", UtcDateTime, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("finished_at", UtcDateTime),
+    Column("error", Text),
+    CheckConstraint("state IN ('pending', 'running', 'done', 'dead')", name="state"),
+    Index("ix_outbox_state_next_at", "state", "next_at"),
+)
+
+MAX_ATTEMPTS = 5
+FIRST_RELAY_SECONDS = 10  # the direct road has this long before beat sends a second message
+LEASE_SECONDS = 95  # longer than a task may run (task_time_limit 90)
+KEEP_DONE = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """A job on its way: the row's id, the task's name and the queue. Which worker runs it is the broker's business."""
+
+    id: str
+    name: str
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A row that this worker may work on now."""
+
+    id: str
+    name: str
+    payload: dict[str, Any]
+    attempt: int
+
+
+def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Errand]:
+    """Insert a row per job and return what is to be sent after the commit."""
+    rows = [
+        {
+            "id": new_id(),
+            "name": job.name,
+            "lane": job.lane,
+            "payload": job.payload(),
+            "state": "pending",
+            "attempts": 0,
+            "next_at": now + timedelta(seconds=FIRST_RELAY_SECONDS),
+            "created_at": now,
+        }
+        for job in jobs
+    ]
+    connection.execute(outbox.insert(), rows)
+    return [Errand(str(row["id"]), str(row["name"]), str(row["lane"])) for row in rows]
+
+
+def claim(connection: Connection, row_id: str, now: datetime) -> Claim | None:
+    """Take a pending row for one lease. None when it is done, dead, unknown or in another worker's hands.
+
+    Counts the attempt before the work starts, so that a task that kills its worker is bounded too.
+    """
+    row = connection.execute(
+        update(outbox)
+        .where(
+            outbox.c.id == row_id,
+            (outbox.c.state == "pending") | ((outbox.c.state == "running") & (outbox.c.next_at <= now)),
+        )
+        .values(state="running", attempts=outbox.c.attempts + 1, next_at=now + timedelta(seconds=LEASE_SECONDS))
+        .returning(outbox.c.id, outbox.c.name, outbox.c.payload, outbox.c.attempts)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.attempts > MAX_ATTEMPTS:
+        bury(connection, row_id, "gave up: the work never came to an end", now)
+        return None
+    return Claim(row.id, row.name, row.payload, row.attempts)
+
+
+def finish(connection: Connection, row_id: str, now: datetime) -> bool:
+    """Mark a row done. False when it already was: then the caller's transaction must not have its effect again."""
+    done = connection.execute(
+        update(outbox)
+        .where(outbox.c.id == row_id, outbox.c.state == "running")
+        .values(state="done", finished_at=now, error=None)
+    )
+    return bool(done.rowcount == 1)
+
+
+def fail(connection: Connection, claimed: Claim, why: str, now: datetime) -> bool:
+    """Put a row back for later, or bury it after MAX_ATTEMPTS. Returns whether it will be tried again."""
+    if claimed.attempt >= MAX_ATTEMPTS:
+        bury(connection, claimed.id, why, now)
+        return False
+    delay = timedelta(seconds=min(2.0**claimed.attempt, 300.0))
+    connection.execute(
+        update(outbox)
+        .where(outbox.c.id == claimed.id, outbox.c.state == "running")
+        .values(state="pending", next_at=now + delay, error=why[:2000])
+    )
+    return True
+
+
+def bury(connection: Connection, row_id: str, why: str, now: datetime) -> None:
+    """Move a row to the dead letters."""
+    connection.execute(
+        update(outbox).where(outbox.c.id == row_id).values(state="dead", finished_at=now, error=why[:2000])
+    )
+
+
+def due(connection: Connection, now: datetime, limit: int = 200) -> list[Errand]:
+    """Return pending rows whose time has come and push their next time into the future, locked against a second relay.
+
+    A row that is sent again and again without being claimed (no worker, a long queue) is sent ever less often.
+    """
+    ripe = connection.execute(
+        select(outbox.c.id, outbox.c.name, outbox.c.lane, outbox.c.created_at)
+        .where(outbox.c.state.in_(("pending", "running")), outbox.c.next_at <= now)
+        .order_by(outbox.c.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in ripe:
+        age = (now - row.created_at).total_seconds()
+        wait = timedelta(seconds=min(max(age, 15.0), 300.0))
+        connection.execute(update(outbox).where(outbox.c.id == row.id).values(state="pending", next_at=now + wait))
+    return [Errand(row.id, row.name, row.lane) for row in ripe]
+
+
+def oldest_pending_age(connection: Connection, now: datetime) -> float:
+    """Return the age in seconds of the oldest row that is not finished; 0.0 when there is none."""
+    born = connection.execute(
+        select(outbox.c.created_at)
+        .where(outbox.c.state.in_(("pending", "running")))
+        .order_by(outbox.c.created_at).limit(1)
+    ).scalar_one_or_none()
+    return 0.0 if born is None else max(0.0, (now - born).total_seconds())
+
+
+def forget_done(connection: Connection, now: datetime, limit: int = 500) -> int:
+    """Delete finished rows older than a day, at most `limit`. Returns how many."""
+    old = select(outbox.c.id).where(outbox.c.state == "done", outbox.c.finished_at < now - KEEP_DONE).limit(limit)
+    return int(connection.execute(delete(outbox).where(outbox.c.id.in_(old))).rowcount)

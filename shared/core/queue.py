@@ -1,0 +1,111 @@
+"""The road from the outbox to Celery: jobs are sent by name, by a thread of their own, never by a request.
+
+A request hands over what its transaction decided and goes on. When the broker does not answer, the circuit opens and
+nothing is sent until it closes again: the rows stay in the outbox and beat's relay sends them (promises M10, M11).
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from celery import Celery
+from kombu import Exchange, Queue
+
+from shared.core.outbox import Errand
+
+log = logging.getLogger(__name__)
+
+LANES = ("fast", "default", "media", "maintenance")
+BACKLOG = 10_000  # errands waiting in memory; beyond it the relay takes over
+OPEN_SECONDS = 2.0
+TASK_TIME_LIMIT_SECONDS = 90
+VISIBILITY_TIMEOUT_SECONDS = 120  # longer than any task may run, or tasks start twice (M15)
+
+
+def make_celery(redis_url: str) -> Celery:
+    """Return a Celery application with the product's transport settings; used by senders and by workers."""
+    app = Celery("parley", broker=redis_url)
+    app.conf.update(
+        task_queues=[Queue(lane, Exchange(lane), routing_key=lane) for lane in LANES],
+        task_default_queue="default",
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_time_limit=TASK_TIME_LIMIT_SECONDS,
+        task_soft_time_limit=75,
+        task_publish_retry=False,
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=20.0,
+        worker_enable_soft_shutdown_on_idle=True,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=2,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_SECONDS,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": 5,
+            "socket_connect_timeout": 0.5,
+            "retry_policy": {"timeout": 0.5},
+        },
+        visibility_timeout=VISIBILITY_TIMEOUT_SECONDS,
+        result_backend_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT_SECONDS},
+        timezone="UTC",
+        enable_utc=True,
+    )
+    return app
+
+
+class TaskQueue:
+    """Sends errands in the background. Safe to lose: what it never sent is still in the outbox."""
+
+    def __init__(self, celery: Celery) -> None:
+        self._celery = celery
+        self._waiting: deque[Errand] = deque(maxlen=BACKLOG)
+        self._wake = threading.Event()
+        self._start = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._open_until = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether the last attempt reached the broker."""
+        return time.monotonic() >= self._open_until
+
+    def dispatch(self, errands: Iterable[Errand]) -> None:
+        """Take errands whose transaction has been committed. Returns at once."""
+        before = len(self._waiting)
+        self._waiting.extend(errands)
+        if len(self._waiting) != before:
+            self._ensure_running()
+            self._wake.set()
+
+    def send(self, errand: Errand) -> None:
+        """Send one errand now, in this thread. Raises what the broker client raises."""
+        self._celery.send_task(errand.name, args=[errand.id], queue=errand.lane, ignore_result=True)
+
+    def _ensure_running(self) -> None:
+        with self._start:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="task-queue", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                errand = self._waiting.popleft()
+                if not self.healthy:
+                    continue
+                try:
+                    self.send(errand)
+                except Exception as broken:
+                    self._open_until = time.monotonic() + OPEN_SECONDS
+                    log.warning("broker_unreachable", extra={"error": str(broken), "task": errand.name})

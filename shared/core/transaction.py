@@ -1,0 +1,143 @@
+"""One transaction: the state, its events and its jobs, committed together or not at all."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table
+
+from shared.core import ledger, outbox, strict_json
+from shared.core.clock import Clock
+from shared.core.database import Database, insert_into
+from shared.core.keyring import Keyring
+from shared.core.ledger import Entry
+from shared.core.listeners import tell
+from shared.core.messages import Announcement, Event, Job, MeetingEvent, Signal
+from shared.core.outbox import Errand
+from shared.core.settings import Settings
+from shared.core.streams import wire_name
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where an event stands: `stream` as the inner key, and its number there."""
+
+    stream: str
+    seq: int
+
+    @property
+    def name(self) -> str:
+        """Return what the client calls the stream."""
+        return wire_name(self.stream)
+
+
+class Transaction:
+    """What a service gets: statements, `emit`, `enqueue`, one `now`. Never the network.
+
+    `entries`, `signals`, `orders` and `errands` are what leaves after the commit.
+    """
+
+    def __init__(self, connection: Connection, now: datetime, settings: Settings, keyring: Keyring) -> None:
+        self.connection = connection
+        self.now = now
+        self.settings = settings
+        self.keyring = keyring
+        self.entries: list[Entry] = []
+        self.signals: list[Signal] = []
+        self.orders: list[str] = []
+        self.errands: Sequence[Errand] = ()
+        self._jobs: list[Job] = []
+
+    def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+        """Run a statement."""
+        return self.connection.execute(statement, values)
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        """Return the first row or None."""
+        return self.connection.execute(statement).first()
+
+    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+        """Return all rows."""
+        return self.connection.execute(statement).all()
+
+    def scalar(self, statement: Executable) -> Any:
+        """Return the first column of the first row, or None."""
+        return self.connection.execute(statement).scalar()
+
+    def insert(self, table: Table) -> Any:
+        """Return an INSERT of the dialect at hand, which knows ON CONFLICT."""
+        return insert_into(self.connection, table)
+
+    def emit(self, event: Event) -> Position | None:
+        """Say that something happened: give it its number, and let the listeners follow up.
+
+        A MeetingEvent locks its stream's row until the commit and returns its position; a Signal is told after the
+        commit and returns None; so does a plain Event, which only the listeners hear.
+        Raises StreamClosed when the meeting is over.
+        """
+        position = None
+        if isinstance(event, MeetingEvent):
+            position = self._record(event)
+        elif isinstance(event, Signal):
+            self.signals.append(event)
+        tell(self, event)
+        return position
+
+    def _record(self, event: MeetingEvent) -> Position:
+        key = event.stream
+        seq = ledger.next_seq(self.connection, key, event.meeting_id, final_word=event.final_word)
+        self.entries.append(
+            Entry(
+                stream=key,
+                seq=seq,
+                meeting_id=event.meeting_id,
+                type=event.type,
+                actor_id=event.actor_id,
+                data=encode_data(event),
+                effect=event.effect,
+                created_at=self.now,
+            )
+        )
+        return Position(key, seq)
+
+    def enqueue(self, job: Job) -> None:
+        """Decide that a job shall run; it leaves with the commit."""
+        self._jobs.append(job)
+
+    def order(self, order: str) -> None:
+        """Tell every web process, after the commit, to look at something at once (see shared.realtime.orders)."""
+        self.orders.append(order)
+
+    def flush(self) -> None:
+        """Write what was emitted and enqueued. Called once, right before the commit."""
+        if self.entries:
+            ledger.write(self.connection, self.entries)
+        if self._jobs:
+            self.errands = outbox.write(self.connection, self._jobs, self.now)
+
+
+def encode_data(event: Announcement) -> str:
+    """Return the `data` of an announcement as JSON text."""
+    return strict_json.dumps(event.data()).decode()
+
+
+@contextmanager
+def begin(
+    database: Database, clock: Clock, settings: Settings, keyring: Keyring, *, consistent: bool = False
+) -> Iterator[Transaction]:
+    """Yield a writing transaction; on leaving the block its events and jobs are written and all is committed."""
+    with database.connection(consistent=consistent) as connection:
+        tx = Transaction(connection, clock.now(), settings, keyring)
+        yield tx
+        tx.flush()
+
+
+@contextmanager
+def begin_reading(
+    database: Database, clock: Clock, settings: Settings, keyring: Keyring, *, consistent: bool = False
+) -> Iterator[Transaction]:
+    """Yield a transaction for reads only; nothing can be emitted from it."""
+    with database.connection(read_only=True, consistent=consistent) as connection:
+        yield Transaction(connection, clock.now(), settings, keyring)

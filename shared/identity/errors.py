@@ -1,0 +1,29 @@
+"""Refusals of identity."""
+
+from shared.core.errors import DomainError
+
+
+class Unauthenticated(DomainError):
+    code, status = "UNAUTHENTICATED", 401
+    message = "Log in, and send the access token as Authorization: Bearer."
+
+
+class TokenExpired(DomainError):
+    code, status = "TOKEN_EXPIRED", 401
+    message = "The token has expired; refresh it."
+
+
+class TokenRevoked(DomainError):
+    code, status = "TOKEN_REVOKED", 401
+    message = "The token was revoked; log in again."
+
+
+class InvalidCredentials(Unauthenticated):
+    """Wrong e-mail or password; the same answer for both, so that nobody learns who has an account."""
+
+    message = "The e-mail address or the password is wrong."
+
+
+class EmailTaken(DomainError):
+    code, status = "EMAIL_TAKEN", 409
+    message = "There is an account with this e-mail address."

@@ -1,0 +1,29 @@
+"""Passwords: Argon2id with the library's current parameters. Slow on purpose: never call it inside a transaction."""
+
+import threading
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+_hasher = PasswordHasher()
+# Argon2 takes 64 MiB each time; a burst of logins must queue here and not in the machine's memory.
+_at_once = threading.BoundedSemaphore(4)
+
+
+def hash_password(password: str) -> str:
+    """Return an Argon2id hash in PHC form."""
+    with _at_once:
+        return _hasher.hash(password)
+
+
+def password_matches(password: str, hashed: str) -> bool:
+    """Check a password against a hash, in about the same time whether it fits or not."""
+    with _at_once:
+        try:
+            return _hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+# Verified against when the account does not exist, so that the answer takes as long.
+NOBODY = hash_password("nobody has this password")

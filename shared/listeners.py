@@ -1,0 +1,6 @@
+"""Every listener of the product; importing this registers them, in this order."""
+
+from shared.participants import listeners as participants
+from shared.policies import listeners as policies
+
+__all__ = ["participants", "policies"]

@@ -1,0 +1,39 @@
+"""Reading meetings."""
+
+from sqlalchemy import Select, select
+
+from shared.core.ids import is_id
+from shared.core.transaction import Transaction
+from shared.identity.models import users
+from shared.meetings.errors import MeetingNotFound
+from shared.meetings.models import Meeting, meetings
+
+MEETING: Select[tuple[object, ...]] = select(meetings, users.c.name.label("host_name")).join(
+    users, users.c.id == meetings.c.host_id
+)
+
+
+def find_meeting(tx: Transaction, meeting_id: str) -> Meeting | None:
+    """Return the meeting or None; a malformed id names nothing."""
+    if not is_id(meeting_id):
+        return None
+    row = tx.first(MEETING.where(meetings.c.id == meeting_id))
+    return None if row is None else Meeting.of(row)
+
+
+def get_meeting(tx: Transaction, meeting_id: str) -> Meeting:
+    """Return the meeting. Raises MeetingNotFound."""
+    meeting = find_meeting(tx, meeting_id)
+    if meeting is None:
+        raise MeetingNotFound
+    return meeting
+
+
+def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
+    """Return the meeting with its row locked until the commit. Raises MeetingNotFound."""
+    if not is_id(meeting_id):
+        raise MeetingNotFound
+    row = tx.first(MEETING.where(meetings.c.id == meeting_id).with_for_update(of=meetings))
+    if row is None:
+        raise MeetingNotFound
+    return Meeting.of(row)

@@ -1,0 +1,176 @@
+"""The life of a meeting: scheduled -> in_progress -> completed, or scheduled -> cancelled (contract 3).
+
+Every change of state is one compare-and-set statement; who loses the race is told what the state is now.
+Who may call these is decided by the door's capability above (participants know the roles).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from shared.core import ledger
+from shared.core.errors import ValidationFailed
+from shared.core.ids import new_id
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.errors import InvalidMeetingState, MeetingAlreadyActive, MeetingEnded, MeetingNotActive
+from shared.meetings.events import MeetingCancelled, MeetingChanged, MeetingCreated, MeetingFinished, MeetingStarted
+from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, SCHEDULED, Meeting, meetings
+from shared.meetings.queries import get_meeting, lock_meeting
+
+RUNNING_MAY_CHANGE = {"title", "description"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingWish:
+    """What somebody wants a new meeting to be. Times are aware; `policy` and `invitees` go to the listeners."""
+
+    title: str
+    description: str = ""
+    scheduled_start: datetime | None = None
+    scheduled_end: datetime | None = None
+    time_zone: str = "UTC"
+    policy: Mapping[str, Any] | None = None
+    invitees: tuple[str, ...] = ()
+    template_id: str | None = None
+
+
+def create(tx: Transaction, host: Actor, wish: MeetingWish) -> Meeting:
+    """Make a meeting. Emits MeetingCreated, from which policy, host's place and invitations follow.
+
+    Raises ValidationFailed when the end is not after the start, or the template does not exist.
+    """
+    if wish.template_id is not None:
+        raise ValidationFailed(details={"template_id": ["There is no such template."]})
+    end = wish.scheduled_end
+    if end is None and wish.scheduled_start is not None:
+        end = wish.scheduled_start + timedelta(seconds=tx.settings.meeting_default_duration)
+    _check_times(wish.scheduled_start, end)
+    meeting_id = new_id()
+    tx.execute(
+        meetings.insert().values(
+            id=meeting_id,
+            host_id=host.user_id,
+            title=wish.title,
+            description=wish.description,
+            status=SCHEDULED,
+            time_zone=wish.time_zone,
+            scheduled_start=wish.scheduled_start,
+            scheduled_end=end,
+            seats_taken=0,
+            created_at=tx.now,
+        )
+    )
+    meeting = get_meeting(tx, meeting_id)
+    tx.emit(MeetingCreated(meeting=meeting, host=host, policy=dict(wish.policy or {}), invitees=wish.invitees))
+    return meeting
+
+
+def _check_times(start: datetime | None, end: datetime | None) -> None:
+    if start is not None and end is not None and end <= start:
+        raise ValidationFailed(details={"scheduled_end": ["Must be after scheduled_start."]})
+
+
+def change(tx: Transaction, meeting_id: str, actor: Actor, changes: Mapping[str, Any]) -> Meeting:
+    """Change title, description or schedule; of a running meeting title and description only.
+
+    Locks the meeting row. Emits MeetingChanged. Raises InvalidMeetingState, MeetingEnded, ValidationFailed.
+    """
+    meeting = lock_meeting(tx, meeting_id)
+    if meeting.status == COMPLETED:
+        raise MeetingEnded
+    if meeting.status == CANCELLED:
+        raise InvalidMeetingState("The meeting was cancelled.")
+    if meeting.is_running and not set(changes) <= RUNNING_MAY_CHANGE:
+        raise InvalidMeetingState("While the meeting runs, only its title and description can change.")
+    _check_times(
+        changes.get("scheduled_start", meeting.scheduled_start), changes.get("scheduled_end", meeting.scheduled_end)
+    )
+    if changes:
+        tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(**changes))
+        meeting = get_meeting(tx, meeting_id)
+        tx.emit(MeetingChanged(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting))
+    return meeting
+
+
+def start(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
+    """Let people in. Emits MeetingStarted. One of many simultaneous calls succeeds.
+
+    Raises MeetingAlreadyActive, MeetingEnded, InvalidMeetingState (cancelled).
+    """
+    started = tx.execute(
+        update(meetings)
+        .where(meetings.c.id == meeting_id, meetings.c.status == SCHEDULED)
+        .values(status=IN_PROGRESS, started_at=tx.now, started_by=actor.user_id)
+    )
+    meeting = get_meeting(tx, meeting_id)
+    if started.rowcount == 0:
+        raise {
+            IN_PROGRESS: MeetingAlreadyActive,
+            COMPLETED: MeetingEnded,
+            CANCELLED: InvalidMeetingState,
+        }[meeting.status]
+    tx.emit(MeetingStarted(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting))
+    return meeting
+
+
+def set_deadline(tx: Transaction, meeting_id: str, deadline: datetime) -> None:
+    """Say when beat shall end a running meeting."""
+    tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(deadline_at=deadline))
+
+
+def end(tx: Transaction, meeting_id: str, actor_id: str | None) -> Meeting:
+    """End a running meeting; `actor_id` is None when its time was over. Emits MeetingFinished, closes its streams.
+
+    Raises MeetingNotActive, MeetingEnded, InvalidMeetingState.
+    """
+    ended = tx.execute(
+        update(meetings)
+        .where(meetings.c.id == meeting_id, meetings.c.status == IN_PROGRESS)
+        .values(status=COMPLETED, ended_at=tx.now, ended_by=actor_id, seats_taken=0)
+    )
+    meeting = get_meeting(tx, meeting_id)
+    if ended.rowcount == 0:
+        check_running(meeting)
+        raise InvalidMeetingState
+    tx.emit(MeetingFinished(meeting_id=meeting_id, actor_id=actor_id, meeting=meeting, ended_at=tx.now))
+    ledger.close_streams(tx.connection, meeting_id)
+    return meeting
+
+
+def cancel(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
+    """Cancel a scheduled meeting. Emits MeetingCancelled. Raises MeetingEnded, InvalidMeetingState."""
+    cancelled = tx.execute(
+        update(meetings).where(meetings.c.id == meeting_id, meetings.c.status == SCHEDULED).values(status=CANCELLED)
+    )
+    meeting = get_meeting(tx, meeting_id)
+    if cancelled.rowcount == 0:
+        if meeting.status == COMPLETED:
+            raise MeetingEnded
+        raise InvalidMeetingState(f"A meeting that is {meeting.status} cannot be cancelled.")
+    tx.emit(MeetingCancelled(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting))
+    return meeting
+
+
+def check_running(meeting: Meeting) -> None:
+    """Raise what contract 3 says when a meeting is not in progress."""
+    if meeting.status == SCHEDULED:
+        raise MeetingNotActive
+    if meeting.status == COMPLETED:
+        raise MeetingEnded
+    if meeting.status == CANCELLED:
+        raise InvalidMeetingState("The meeting was cancelled.")
+
+
+def overdue(tx: Transaction, limit: int = 100) -> list[str]:
+    """Return running meetings whose deadline has passed, locked against a second sweep."""
+    rows = tx.all(
+        select(meetings.c.id)
+        .where(meetings.c.status == IN_PROGRESS, meetings.c.deadline_at <= tx.now)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [row.id for row in rows]

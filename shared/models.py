@@ -1,0 +1,27 @@
+"""Every table of the product; importing this fills METADATA, which migrations compare with the database."""
+
+from shared.chat import models as chat
+from shared.core import idempotency, ledger, locks, outbox, vitals
+from shared.core.database import METADATA
+from shared.identity import models as identity
+from shared.meetings import models as meetings
+from shared.participants import models as participants
+from shared.participants import tickets
+from shared.policies import models as policies
+from shared.realtime import presence
+
+__all__ = [
+    "METADATA",
+    "chat",
+    "idempotency",
+    "identity",
+    "ledger",
+    "locks",
+    "meetings",
+    "outbox",
+    "participants",
+    "policies",
+    "presence",
+    "tickets",
+    "vitals",
+]

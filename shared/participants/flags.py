@@ -1,0 +1,81 @@
+"""What participants say about themselves while inside: microphone, camera, screen, hand."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import update
+
+from shared.core.transaction import Position, Transaction
+from shared.identity.actor import Actor
+from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
+from shared.participants.models import JOINED, Participant, participants
+from shared.participants.queries import Membership, get_inside
+from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
+from shared.policies.models import Policy
+from shared.policies.service import get_policy, permits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """The flags to set; None leaves one as it is."""
+
+    is_muted: bool | None = None
+    is_video_enabled: bool | None = None
+    is_screen_sharing: bool | None = None
+    is_hand_raised: bool | None = None
+
+    def given(self) -> dict[str, bool]:
+        """Return the flags that are not None."""
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class FlagsSet:
+    """The participant afterwards, and where the events stand: the update, and the signal for hand or screen."""
+
+    participant: Participant
+    update: Position
+    signal: Position | None
+
+
+def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -> FlagsSet:
+    """Set the actor's own flags.
+
+    Emits ParticipantUpdated, and with them HandRaised or ScreenShareChanged for those who only wait for that.
+    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ScreenShareDisabled, HandRaiseDisabled.
+    """
+    membership = get_inside(tx, meeting_id, actor)
+    given = flags.given()
+    _check(get_policy(tx, meeting_id), membership, given)
+    person = _store(tx, membership.me, given)
+    at = tx.emit(ParticipantUpdated(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
+    signal = None
+    if "is_screen_sharing" in given:
+        signal = tx.emit(ScreenShareChanged(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
+    if "is_hand_raised" in given:
+        signal = tx.emit(HandRaised(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
+    assert at is not None
+    return FlagsSet(person, at, signal)
+
+
+def _check(policy: Policy, membership: Membership, given: dict[str, bool]) -> None:
+    is_staff = membership.me.is_staff
+    if given.get("is_screen_sharing") and not permits(policy.screen_share_permissions, is_staff=is_staff):
+        raise ScreenShareDisabled(details={"rule": "screen_share_permissions"})
+    if given.get("is_hand_raised") and not policy.enable_hand_raise:
+        raise HandRaiseDisabled(details={"rule": "enable_hand_raise"})
+
+
+def _store(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:
+    values: dict[str, Any] = dict(given)
+    if "is_hand_raised" in given:
+        up = given["is_hand_raised"]
+        # A hand that is up already keeps its turn.
+        values["hand_raised_at"] = (me.hand_raised_at or tx.now) if up else None
+    row = tx.execute(
+        update(participants)
+        .where(participants.c.id == me.id, participants.c.status == JOINED)
+        .values(**values)
+        .returning(participants)
+    ).one()
+    return Participant.of(row)

@@ -1,0 +1,59 @@
+"""What participants do when something happens elsewhere."""
+
+from sqlalchemy import update
+
+from shared.core import ledger
+from shared.core.listeners import listens_to
+from shared.core.streams import meeting_stream
+from shared.core.transaction import Transaction
+from shared.identity.events import UserRegistered
+from shared.livekit.jobs import DeleteRoom
+from shared.meetings.events import MeetingCreated, MeetingFinished
+from shared.participants.invitations import invite, redeem
+from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
+from shared.participants.service import add_place
+
+
+@listens_to(MeetingCreated)
+def give_host_and_invitees_their_places(tx: Transaction, event: MeetingCreated) -> None:
+    """The creator is the host; the invited are members who have not joined yet."""
+    add_place(tx, event.meeting.id, event.host.user_id, event.host.name, HOST)
+    invite(tx, event.meeting.id, event.host.email, event.invitees)
+
+
+@listens_to(UserRegistered)
+def redeem_invitations(tx: Transaction, event: UserRegistered) -> None:
+    """Whoever was invited before having an account is a member from the start."""
+    redeem(tx, event.user_id, event.email, event.name)
+
+
+@listens_to(MeetingFinished)
+def everybody_has_left(tx: Transaction, event: MeetingFinished) -> None:
+    """End all stays in two statements; one event told it to everybody."""
+    last = ledger.heads(tx.connection, [meeting_stream(event.meeting_id)])[meeting_stream(event.meeting_id)]
+    tx.execute(
+        update(stays)
+        .where(stays.c.meeting_id == event.meeting_id, stays.c.left_at.is_(None))
+        .values(left_at=tx.now, left_seq=last)
+    )
+    tx.execute(
+        update(participants)
+        .where(participants.c.meeting_id == event.meeting_id, participants.c.status.in_((JOINED, WAITING)))
+        .values(
+            status=LEFT,
+            left_at=tx.now,
+            waiting_since=None,
+            is_screen_sharing=False,
+            is_hand_raised=False,
+            hand_raised_at=None,
+            presence=None,
+            disconnected_at=None,
+        )
+    )
+
+
+@listens_to(MeetingFinished)
+def end_the_media(tx: Transaction, event: MeetingFinished) -> None:
+    """Let a worker delete the LiveKit room, where there is a LiveKit."""
+    if tx.settings.has_livekit:
+        tx.enqueue(DeleteRoom(room=event.meeting_id))

@@ -1,0 +1,250 @@
+"""Reading participants: who somebody is in a meeting, and what they may see."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+
+from shared.core import ledger
+from shared.core.errors import InsufficientPermission
+from shared.core.ids import is_id
+from shared.core.streams import hosts_stream, meeting_stream, personal_stream, wire_name
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.errors import MeetingNotFound
+from shared.meetings.models import Meeting, meetings
+from shared.meetings.queries import find_meeting
+from shared.meetings.service import check_running
+from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.participants.models import (
+    ATTENDEE,
+    DENIED,
+    INVITED,
+    JOINED,
+    LEFT,
+    REMOVED,
+    WAITING,
+    Participant,
+    participants,
+    stays,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """An actor's place in a meeting, and the meeting."""
+
+    meeting: Meeting
+    me: Participant
+
+
+def find_place(tx: Transaction, meeting_id: str, actor: Actor) -> Participant | None:
+    """Return the actor's place in a meeting, whatever its status, or None."""
+    mine = _is_actor(actor)
+    row = tx.first(select(participants).where(participants.c.meeting_id == meeting_id, mine))
+    return None if row is None else Participant.of(row)
+
+
+def _is_actor(actor: Actor) -> ColumnElement[bool]:
+    if actor.is_guest:
+        return participants.c.id == (actor.participant_id or "")
+    return participants.c.user_id == actor.user_id
+
+
+def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    """Return the meeting and the actor's place in it.
+
+    Raises MeetingNotFound alike for a meeting that does not exist and for one that is none of the actor's business:
+    strangers, removed and denied people (contract 2).
+    """
+    meeting = find_meeting(tx, meeting_id)
+    me = None if meeting is None else find_place(tx, meeting_id, actor)
+    if meeting is None or me is None or me.status in (REMOVED, DENIED):
+        raise MeetingNotFound
+    return Membership(meeting, me)
+
+
+def get_staff(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    """Return the membership of a host or co-host. Raises MeetingNotFound, InsufficientPermission."""
+    membership = get_membership(tx, meeting_id, actor)
+    if not membership.me.is_staff:
+        raise InsufficientPermission("Only hosts and co-hosts may do this.")
+    return membership
+
+
+def get_host(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    """Return the membership of a host. Raises MeetingNotFound, InsufficientPermission."""
+    membership = get_membership(tx, meeting_id, actor)
+    if membership.me.role != "host":
+        raise InsufficientPermission("Only the host may do this.")
+    return membership
+
+
+def get_inside(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    """Return the membership of somebody who is in the running meeting.
+
+    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState, NotInside.
+    """
+    membership = get_membership(tx, meeting_id, actor)
+    check_running(membership.meeting)
+    if not membership.me.is_inside:
+        raise NotInside
+    return membership
+
+
+def get_reader(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
+    """Return the membership of somebody who may read what happened inside: who is or was there, and hosts.
+
+    Raises MeetingNotFound, NotInside (invited, waiting).
+    """
+    membership = get_membership(tx, meeting_id, actor)
+    if membership.me.status not in (JOINED, LEFT) and not membership.me.is_staff:
+        raise NotInside
+    return membership
+
+
+def get_participant(tx: Transaction, meeting_id: str, participant_id: str) -> Participant:
+    """Return a participant of this meeting. Raises ParticipantNotFound."""
+    row = None
+    if is_id(participant_id):
+        row = tx.first(
+            select(participants).where(participants.c.id == participant_id, participants.c.meeting_id == meeting_id)
+        )
+    if row is None:
+        raise ParticipantNotFound
+    return Participant.of(row)
+
+
+def roster(me: Participant, statuses: list[str] | None, after_id: str, limit: int) -> Select[Any]:
+    """Return the query for the participants `me` may see, in the order of their ids.
+
+    Attendees see who is or was inside; the other states are for hosts and co-hosts.
+    """
+    visible = {INVITED, WAITING, JOINED, LEFT, REMOVED, DENIED} if me.is_staff else {JOINED, LEFT}
+    wanted = visible & set(statuses) if statuses else visible
+    return (
+        select(participants)
+        .where(
+            participants.c.meeting_id == me.meeting_id,
+            participants.c.status.in_(sorted(wanted)),
+            participants.c.id > after_id,
+        )
+        .order_by(participants.c.id)
+        .limit(limit)
+    )
+
+
+def hands(tx: Transaction, meeting_id: str) -> list[Participant]:
+    """Return whose hands are up, in the order they went up."""
+    rows = tx.all(
+        select(participants)
+        .where(
+            participants.c.meeting_id == meeting_id,
+            participants.c.status == JOINED,
+            participants.c.is_hand_raised,
+        )
+        .order_by(participants.c.hand_raised_at, participants.c.id)
+    )
+    return [Participant.of(row) for row in rows]
+
+
+def counts(tx: Transaction, meeting_id: str) -> dict[str, int]:
+    """Return how many participants have each status."""
+    rows = tx.all(
+        select(participants.c.status, func.count().label("n"))
+        .where(participants.c.meeting_id == meeting_id)
+        .group_by(participants.c.status)
+    )
+    return {row.status: int(row.n) for row in rows}
+
+
+def attendance(tx: Transaction, meeting_id: str) -> int:
+    """Return how many people have ever been inside."""
+    return int(
+        tx.scalar(select(func.count(func.distinct(stays.c.participant_id))).where(stays.c.meeting_id == meeting_id))
+    )
+
+
+def waiting_position(tx: Transaction, meeting_id: str, waiting_since: datetime, participant_id: str) -> int:
+    """Return somebody's place in the queue, 1 for the first."""
+    ahead = tx.scalar(
+        select(func.count())
+        .select_from(participants)
+        .where(
+            participants.c.meeting_id == meeting_id,
+            participants.c.status == WAITING,
+            or_(
+                participants.c.waiting_since < waiting_since,
+                and_(participants.c.waiting_since == waiting_since, participants.c.id < participant_id),
+            ),
+        )
+    )
+    return int(ahead) + 1
+
+
+def my_meetings(actor: Actor, status: str | None, before_id: str | None, limit: int) -> Select[Any]:
+    """Return the query for the meetings the actor hosts, joined or is invited to, newest first."""
+    from shared.meetings.queries import MEETING
+
+    query = (
+        MEETING.join(participants, participants.c.meeting_id == meetings.c.id)
+        .where(_is_actor(actor), participants.c.status.not_in((REMOVED, DENIED)))
+        .order_by(meetings.c.id.desc())
+        .limit(limit)
+    )
+    if status is not None:
+        query = query.where(meetings.c.status == status)
+    return query if before_id is None else query.where(meetings.c.id < before_id)
+
+
+def audible_streams(me: Participant) -> list[str]:
+    """Return the keys of the streams a participant hears now."""
+    mine = [personal_stream(me.id)]
+    if me.is_inside:
+        mine.insert(0, meeting_stream(me.meeting_id))
+        if me.is_staff:
+            mine.append(hosts_stream(me.meeting_id))
+    return mine
+
+
+def cursors(tx: Transaction, me: Participant) -> dict[str, int]:
+    """Return the heads of the streams somebody may read, by wire name. Hosts may read theirs from outside too."""
+    keys = audible_streams(me)
+    if me.is_staff or me.status == LEFT:
+        keys = sorted({*keys, meeting_stream(me.meeting_id), *([hosts_stream(me.meeting_id)] if me.is_staff else [])})
+    return {wire_name(key): seq for key, seq in ledger.heads(tx.connection, keys).items()}
+
+
+def was_there(me: Participant, seq: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that `me` was inside when the meeting's stream stood at `seq`.
+
+    Hosts and co-hosts answer for the whole meeting and see all of it.
+    """
+    if me.role != ATTENDEE:
+        return seq >= 0
+    return (
+        select(stays.c.id)
+        .where(
+            stays.c.participant_id == me.id,
+            stays.c.entered_seq <= seq,
+            or_(stays.c.left_seq.is_(None), stays.c.left_seq >= seq),
+        )
+        .exists()
+    )
+
+
+def may_resume(tx: Transaction, me: Participant, seq: int) -> bool:
+    """Tell whether everything behind `seq` on the meeting's stream happened while `me` was inside (contract 11).
+
+    A host who enters for the first time may start at any number: nothing was missed by being out.
+    """
+    rows = tx.all(
+        select(stays.c.entered_seq)
+        .where(stays.c.participant_id == me.id)
+        .order_by(stays.c.entered_seq.desc())
+        .limit(2)
+    )
+    if not rows:
+        return False
+    return seq >= rows[0].entered_seq - 1 or (me.is_staff and len(rows) == 1)

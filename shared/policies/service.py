@@ -1,0 +1,36 @@
+"""Policies as rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from shared.core.errors import ValidationFailed
+from shared.core.transaction import Transaction
+from shared.policies.models import DEFAULTS, HOST, NONE, Policy, policies
+
+
+def get_policy(tx: Transaction, meeting_id: str) -> Policy:
+    """Return the policy of a meeting. Every meeting has one; if it cannot be read, nobody gets in (fail closed)."""
+    row = tx.execute(select(policies).where(policies.c.meeting_id == meeting_id)).one()
+    return Policy.of(row)
+
+
+def create_policy(tx: Transaction, meeting_id: str, wishes: Mapping[str, Any]) -> None:
+    """Give a new meeting its policy: the defaults, and what its creator wished. Raises ValidationFailed."""
+    wanted = dict(wishes)
+    passcode = wanted.pop("passcode", None)
+    rules = {**DEFAULTS, "max_participants": tx.settings.meeting_max_participants, **wanted}
+    if rules["require_password"] and not passcode:
+        raise ValidationFailed(details={"policy": ["require_password needs a passcode."]})
+    hashed = tx.keyring.hash_passcode(passcode) if passcode else None
+    tx.execute(
+        policies.insert().values(meeting_id=meeting_id, version=1, updated_at=tx.now, passcode_hash=hashed, **rules)
+    )
+
+
+def permits(permission: str, *, is_staff: bool) -> bool:
+    """Tell whether a permission of the kind host|all|none covers somebody."""
+    if permission == NONE:
+        return False
+    return is_staff or permission != HOST

@@ -1,0 +1,28 @@
+"""Effects: what a hub does beside delivering an event. They travel with the event and are kept in the ledger,
+so that a process that was cut off from Redis does the same when it catches up."""
+
+from typing import NamedTuple
+
+from shared.realtime.close_codes import MEETING_ENDED
+
+END = f"end:*:{MEETING_ENDED}"
+REDACT = "redact:*:0"
+
+
+class Effect(NamedTuple):
+    """`kind` is end, gone or redact; `target` a participant id or *; `code` the close code for their sockets."""
+
+    kind: str
+    target: str
+    code: int
+
+
+def gone(participant_id: str, code: int) -> str:
+    """Return the effect that closes a participant's sockets with `code`, after the event was delivered."""
+    return f"gone:{participant_id}:{code}"
+
+
+def parse(text: str) -> Effect:
+    """Read an effect back."""
+    kind, target, code = text.split(":")
+    return Effect(kind, target, int(code))

@@ -1,0 +1,78 @@
+"""The composition root: the long-lived things of one process, built after fork, handed to every door."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from celery import Celery
+
+import shared.listeners
+import shared.models  # noqa: F401  fills METADATA
+from shared.core import transaction
+from shared.core.clock import Clock, SystemClock
+from shared.core.database import Database
+from shared.core.keyring import Keyring
+from shared.core.queue import TaskQueue, make_celery
+from shared.core.settings import Settings
+from shared.core.transaction import Transaction
+from shared.realtime import envelope
+from shared.realtime.broker import Broker, RedisBroker
+from shared.realtime.channels import CONTROL, meeting_channel
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Everything a door needs. Tests build it with other parts."""
+
+    settings: Settings
+    database: Database
+    broker: Broker
+    celery: Celery
+    queue: TaskQueue
+    keyring: Keyring
+    clock: Clock
+
+    def now(self) -> datetime:
+        """Return the current time, aware, in UTC."""
+        return self.clock.now()
+
+    @contextmanager
+    def transaction(self, *, consistent: bool = False) -> Iterator[Transaction]:
+        """Yield a transaction. After its commit, and only then, its events and jobs leave.
+
+        Nothing that happens after the commit can fail the caller: the ledger and the outbox heal it.
+        """
+        with transaction.begin(self.database, self.clock, self.settings, self.keyring, consistent=consistent) as tx:
+            yield tx
+        for entry in tx.entries:
+            message = envelope.encode(entry.stream, entry.seq, entry.effect, envelope.frame_of(entry))
+            self.broker.publish(meeting_channel(entry.meeting_id), message)
+        for signal in tx.signals:
+            message = envelope.encode(signal.stream, 0, None, envelope.frame_of_signal(signal, tx.now))
+            self.broker.publish(meeting_channel(signal.meeting_id), message)
+        for order in tx.orders:
+            self.broker.publish(CONTROL, order.encode())
+        self.queue.dispatch(tx.errands)
+
+    @contextmanager
+    def reading(self, *, consistent: bool = False) -> Iterator[Transaction]:
+        """Yield a transaction for reads only."""
+        with transaction.begin_reading(
+            self.database, self.clock, self.settings, self.keyring, consistent=consistent
+        ) as tx:
+            yield tx
+
+
+def build_runtime(settings: Settings) -> Runtime:
+    """Build the runtime of a process. Connects to nothing yet."""
+    celery = make_celery(settings.redis_url)
+    return Runtime(
+        settings=settings,
+        database=Database(settings.database_url),
+        broker=RedisBroker(settings.redis_url),
+        celery=celery,
+        queue=TaskQueue(celery),
+        keyring=Keyring(settings.secret_key),
+        clock=SystemClock(),
+    )

@@ -1,0 +1,54 @@
+"""docker/gunicorn.conf.py, executed as gunicorn does."""
+
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.once
+
+CONFIG = Path(__file__).resolve().parents[3] / "docker" / "gunicorn.conf.py"
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **environ: str) -> dict[str, Any]:
+    for name in ("PARLEY_ROLE", "HOST", "PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    return runpy.run_path(str(CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("environ", "worker_class"),
+    [({}, "gevent"), ({"PARLEY_ROLE": "ws"}, "gevent"), ({"PARLEY_ROLE": "rest"}, "gthread")],
+)
+def test_the_role_chooses_the_worker(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], worker_class: str
+) -> None:
+    assert read(monkeypatch, **environ)["worker_class"] == worker_class
+
+
+def test_an_unknown_role_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="PARLEY_ROLE is 'socket'"):
+        read(monkeypatch, PARLEY_ROLE="socket")
+
+
+@pytest.mark.parametrize(("host", "bind"), [("0.0.0.0", "0.0.0.0:9000"), ("::1", "[::1]:9000")])
+def test_it_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, host: str, bind: str) -> None:
+    assert read(monkeypatch, HOST=host, PORT="9000")["bind"] == bind
+
+
+def test_no_preload_and_no_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read(monkeypatch)
+    assert config["preload_app"] is False
+    assert config["control_socket_disable"] is True
+
+
+def test_a_dead_worker_leaves_no_live_gauges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("gauge_livesum_7.db", "gauge_livesum_77.db", "counter_7.db"):
+        (tmp_path / name).touch()
+    config = read(monkeypatch, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    config["child_exit"](None, SimpleNamespace(pid=7))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_7.db", "gauge_livesum_77.db"]

@@ -1,0 +1,97 @@
+"""What the OpenAPI document says about a door: made from its declaration, so that it cannot differ."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import marshmallow as ma
+from flask_smorest import Blueprint
+
+from shared.core import errors
+from shared.identity.errors import TokenExpired, TokenRevoked, Unauthenticated
+from web.http.schema import Schema
+
+if TYPE_CHECKING:
+    from web.http.door import Door
+
+_COMMON = (errors.ValidationFailed, errors.RateLimitExceeded, errors.InternalError, errors.ServiceUnavailable)
+_OF_CREDENTIAL = (Unauthenticated, TokenExpired, TokenRevoked)
+_OF_BODY = (errors.MalformedBody, errors.PayloadTooLarge, errors.UnsupportedMediaType)
+_ENVELOPES: dict[tuple[type[Schema], bool], type[Schema]] = {}
+
+
+class Pagination(Schema):
+    """Where the next page begins; `next_cursor` is null on the last one."""
+
+    limit = ma.fields.Integer(required=True)
+    next_cursor = ma.fields.String(required=True, allow_none=True)
+
+
+class Failure(Schema):
+    """Every failure has this shape."""
+
+    status = ma.fields.Constant("error", required=True, metadata={"type": "string", "enum": ["error"]})
+    message = ma.fields.String(required=True)
+    code = ma.fields.String(required=True)
+    details = ma.fields.Dict(required=True)
+    timestamp = ma.fields.DateTime(required=True)
+    request_id = ma.fields.String(required=True, allow_none=True)
+
+
+def envelope_of(data: Schema, many: bool) -> type[Schema]:
+    """Return the schema of a whole success body around a schema of `data`."""
+    key = (type(data), many)
+    if key not in _ENVELOPES:
+        name = type(data).__name__ + ("List" if many else "")
+        parts: dict[str, Any] = {
+            "status": ma.fields.Constant("success", required=True, metadata={"type": "string", "enum": ["success"]}),
+            "message": ma.fields.String(required=True),
+            "data": ma.fields.Nested(type(data), many=many, required=True, allow_none=True),
+            "timestamp": ma.fields.DateTime(required=True),
+            "code": ma.fields.String(),
+        }
+        if many:
+            parts["pagination"] = ma.fields.Nested(Pagination)
+        _ENVELOPES[key] = type(f"{name}Answer", (Schema,), parts)
+    return _ENVELOPES[key]
+
+
+def describe(
+    view: Callable[..., Any], method: str, made: "Door", also: dict[int, str], has_body: bool
+) -> Callable[..., Any]:
+    """Attach the documentation of a door to its view."""
+    doc: dict[str, Any] = {"responses": _responses(method, made, also)}
+    if made.who == "anyone":
+        doc["security"] = [{}, {"bearer": []}]
+    if has_body:
+        doc["requestBody"] = {"content": {"application/json": {"schema": type(made.takes)}}, "required": True}
+    if made.query is not None:
+        doc["parameters"] = [{"in": "query", "schema": type(made.query)}]
+    if method == "POST":
+        key = {"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 255}}
+        doc.setdefault("parameters", []).append(key)
+    described: Callable[..., Any] = Blueprint.doc(**doc)(view)
+    return described
+
+
+def _responses(method: str, made: "Door", also: dict[int, str]) -> dict[str, Any]:
+    success = {"application/json": {"schema": envelope_of(made.gives, made.many)}}
+    responses: dict[str, Any] = {str(made.status): {"description": made.message, "content": success}}
+    for status, meaning in also.items():
+        responses[str(status)] = {"description": meaning, "content": success}
+    refusals = (*_COMMON, *made.refusals)
+    if made.who != "anyone" or method != "GET":
+        refusals += _OF_CREDENTIAL
+    if method != "GET":
+        refusals += _OF_BODY
+    if method == "POST":
+        refusals += (errors.IdempotencyKeyReused, errors.IdempotencyInProgress)
+    by_status: dict[int, list[str]] = {}
+    for refusal in refusals:
+        if refusal.code not in by_status.setdefault(refusal.status, []):
+            by_status[refusal.status].append(refusal.code)
+    for status, codes in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": ", ".join(f"`{code}`" for code in sorted(codes)),
+            "content": {"application/json": {"schema": Failure}},
+        }
+    return responses

@@ -1,0 +1,244 @@
+"""The door: how a request gets in. Four steps, in one transaction, for every route alike.
+
+1. Who asks? (401)  2. How often? (429)  3. What is wanted? (422)  4. One service function; its answer.
+
+The answer to a POST with an Idempotency-Key is stored in the same transaction. A transaction that the database undid
+because of a concurrent one is run again, at most RETRIES times: nothing of it had left.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal
+
+from flask import Response, g, request
+from flask_smorest import Blueprint
+from marshmallow import ValidationError
+
+from shared.core import errors, strict_json
+from shared.core.database import TransactionConflict
+from shared.core.idempotency import MAX_KEY_LENGTH, StoredAnswer
+from shared.core.idempotency import Request as KeyedRequest
+from shared.core.idempotency import begin as begin_once
+from shared.core.idempotency import finish as finish_once
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from web.http import documentation
+from web.http.actor import actor_of, bearer, has_credential
+from web.http.limits import address, limited
+from web.http.reply import Reply, json_response, success_body
+from web.http.runtime import current_runtime
+from web.http.schema import Empty, Schema
+from web.http.tokens import Claims
+
+RETRIES = 3
+Who = Literal["user", "member", "anyone", "refresh"]
+_KINDS: dict[str, tuple[Any, ...]] = {
+    "user": ("access",),
+    "member": ("access", "guest"),
+    "anyone": ("access", "guest"),
+    "refresh": ("refresh",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One operation of the API, as declared.
+
+    who         user: an account; member: an account or a guest; anyone: also without credential; refresh: a refresh token
+    takes       schema of the body; None for none
+    query       schema of the query string; None for none
+    gives       schema of `data`; `many` when it is a list
+    limit       name of the rate limit
+    prepare     runs before the transaction, on the wanted fields: for slow work such as passwords
+    refusals    the errors this door can answer with, for the documentation
+    """
+
+    function: Callable[..., Any]
+    who: Who
+    takes: Schema
+    query: Schema | None
+    gives: Schema
+    many: bool
+    status: int
+    limit: str
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None
+    consistent: bool
+    message: str
+    refusals: tuple[type[errors.DomainError], ...]
+
+    def enter(self, path: dict[str, Any]) -> Response:
+        """Answer the request."""
+        claims = _credential(self.who)
+        g.limit_key = claims.subject if claims else address()
+        return self._serve(claims, path)
+
+    def _serve(self, claims: Claims | None, path: dict[str, Any]) -> Response:
+        early = self._wanted() if self.prepare else None
+        if self.prepare and early is not None:
+            early = self.prepare(early)
+        for attempt in range(RETRIES + 1):
+            try:
+                return self._transact(claims, path, early)
+            except TransactionConflict:
+                if attempt == RETRIES:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _transact(self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None) -> Response:
+        runtime = current_runtime()
+        reads = request.method == "GET"
+        begin = runtime.reading if reads else runtime.transaction
+        with begin(consistent=self.consistent) as tx:
+            actor = None if claims is None or self.who == "refresh" else actor_of(tx, claims)
+            wanted = self._wanted() if early is None else early
+            once = _keyed_request(claims)
+            stored = begin_once(tx, once) if once else None
+            if stored is not None:
+                return _replay(stored)
+            result = self._call(tx, actor, claims, path, wanted)
+            reply = result if isinstance(result, Reply) else Reply(result)
+            response = self._respond(reply)
+            if once:
+                finish_once(tx, once, StoredAnswer(response.status_code, response.get_data()))
+        if reply.refusal is not None:
+            raise reply.refusal
+        return response
+
+    def _call(
+        self, tx: Transaction, actor: Actor | None, claims: Claims | None, path: dict[str, Any], wanted: dict[str, Any]
+    ) -> Any:
+        if self.who == "refresh":
+            return self.function(tx, claims, **path, **wanted)
+        if self.who == "anyone" and not has_credential():
+            return self.function(tx, None, **path, **wanted)
+        return self.function(tx, actor, **path, **wanted)
+
+    def _wanted(self) -> dict[str, Any]:
+        try:
+            wanted = dict(self.takes.load(_body())) if request.method != "GET" else {}
+            if self.query is not None:
+                wanted.update(self.query.load(_query()))
+            elif request.args:
+                raise ValidationError({name: ["Unknown field."] for name in request.args})
+        except ValidationError as broken:
+            raise errors.ValidationFailed(details=_messages(broken)) from None
+        return wanted
+
+    def _respond(self, reply: Reply) -> Response:
+        data = reply.data if reply.data is None else self.gives.dump(reply.data, many=self.many)
+        body = success_body(data, reply.message or self.message, code=reply.code, pagination=reply.pagination)
+        return json_response(body, reply.status or self.status)
+
+
+def door(
+    blueprint: Blueprint,
+    method: str,
+    rule: str,
+    *,
+    gives: Schema,
+    who: Who = "member",
+    takes: Schema | None = None,
+    query: Schema | None = None,
+    many: bool = False,
+    status: int = 200,
+    limit: str | None = None,
+    prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    consistent: bool = False,
+    message: str = "OK",
+    refusals: tuple[type[errors.DomainError], ...] = (),
+    also: dict[int, str] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function `(tx, actor, **path, **wanted) -> data | Reply` as the operation `method rule`.
+
+    `also` documents further success statuses. The function's docstring becomes the documentation.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        made = Door(
+            function=function,
+            who=who,
+            takes=takes or Empty(),
+            query=query,
+            gives=gives,
+            many=many,
+            status=status,
+            limit=limit or ("reads" if method == "GET" else "participants"),
+            prepare=prepare,
+            consistent=consistent,
+            message=message,
+            refusals=refusals,
+        )
+        counted = _counted(f"{blueprint.name}_{function.__name__}", made)
+
+        @wraps(function)
+        def view(**path: Any) -> Response:
+            claims = _credential(made.who)
+            g.limit_key = claims.subject if claims else address()
+            return counted(claims, path)
+
+        view = documentation.describe(view, method, made, also or {}, takes is not None)
+        blueprint.route(rule, methods=[method])(view)
+        return function
+
+    return register
+
+
+def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]], Response]:
+    def serve(claims: Claims | None, path: dict[str, Any]) -> Response:
+        return made._serve(claims, path)
+
+    serve.__name__ = serve.__qualname__ = name
+    return limited(made.limit, serve)
+
+
+def _credential(who: Who) -> Claims | None:
+    if who == "anyone" and not has_credential():
+        return None
+    return bearer(*_KINDS[who])
+
+
+def _body() -> Any:
+    raw = request.get_data(cache=True)
+    if not raw:
+        return {}
+    if not request.is_json:
+        raise errors.UnsupportedMediaType
+    try:
+        body = strict_json.loads(raw)
+    except strict_json.MalformedJson as broken:
+        raise errors.MalformedBody(str(broken)) from None
+    except strict_json.RefusedJson as refused:
+        raise errors.ValidationFailed(details={"_schema": [str(refused)]}) from None
+    if not isinstance(body, dict):
+        raise errors.ValidationFailed(details={"_schema": ["Send a JSON object."]})
+    return body
+
+
+def _query() -> dict[str, str]:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise ValidationError({name: ["Give it once."] for name in repeated})
+    if any("\0" in text for pair in request.args.items() for text in pair):
+        raise ValidationError({"_schema": ["NUL is not allowed."]})
+    return request.args.to_dict()
+
+
+def _messages(broken: ValidationError) -> dict[str, Any]:
+    messages = broken.normalized_messages()
+    return messages if isinstance(messages, dict) else {"_schema": messages}
+
+
+def _keyed_request(claims: Claims | None) -> KeyedRequest | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None or request.method != "POST":
+        return None
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
+        raise errors.ValidationFailed(details={"Idempotency-Key": [f"Must have 1 to {MAX_KEY_LENGTH} characters."]})
+    return KeyedRequest(claims.subject if claims else "anyone", request.path, key, request.get_data(cache=True))
+
+
+def _replay(stored: StoredAnswer) -> Response:
+    response = json_response(stored.body, stored.status)
+    response.headers["Idempotency-Replayed"] = "true"
+    return response

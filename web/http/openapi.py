@@ -1,0 +1,64 @@
+"""The OpenAPI document and its page, made from the doors and served from here: no other host is asked."""
+
+from pathlib import Path
+
+import flask_swagger_ui
+from flask import Blueprint, Flask, Response, redirect, send_from_directory
+from flask_smorest import Api
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+import web
+
+_ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
+_UI = "/_assets/swagger-ui/"
+
+assets = Blueprint("assets", __name__)
+
+DESCRIPTION = """The control plane of video meetings: who may be where, what is said, what happened.
+
+Every answer is one envelope. A failure carries a `code` of the [error reference](../../docs/errors) that never changes.
+What happens in a meeting is told over the WebSocket `/ws/meetings/{id}`, described in
+[the AsyncAPI document](/api/v1/asyncapi.json).
+"""
+
+
+@assets.get(f"{_UI}<path:name>")
+def swagger_ui_file(name: str) -> Response:
+    """Return a file of Swagger UI, from the installed package."""
+    return send_from_directory(_ASSETS, name)
+
+
+@assets.get("/")
+def front_page() -> WerkzeugResponse:
+    """Lead a browser to the documentation."""
+    return redirect("/api/v1/docs")
+
+
+def install(app: Flask) -> Api:
+    """Configure flask-smorest and return its Api, for the doors to register with."""
+    app.config.update(
+        API_TITLE="Parley",
+        API_VERSION=web.__version__,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/api/v1",
+        OPENAPI_JSON_PATH="openapi.json",
+        OPENAPI_SWAGGER_UI_PATH="/docs",
+        OPENAPI_SWAGGER_UI_URL=_UI,
+        OPENAPI_SWAGGER_UI_CONFIG={"validatorUrl": None, "persistAuthorization": True, "docExpansion": "list"},
+        API_SPEC_OPTIONS={
+            "info": {"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+            "security": [{"bearer": []}],
+            "servers": [{"url": "/"}],
+        },
+    )
+    api = _Api(app)
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    app.register_blueprint(assets)
+    return api
+
+
+class _Api(Api):
+    """flask-smorest without its error handler: web.http.errors answers, in our envelope and with its headers."""
+
+    def _register_error_handlers(self) -> None:
+        """Register nothing."""

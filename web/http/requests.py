@@ -1,0 +1,84 @@
+"""What happens around every request: its id, its log line, its metrics, and the headers of its answer."""
+
+import logging
+import re
+import time
+
+from flask import Flask, Response, g, request
+
+from shared.core.ids import new_id
+from shared.core.logging import bind_contextvars, clear_contextvars
+from shared.core.metrics import REQUEST_SECONDS, REQUESTS
+from shared.core.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+_CSP = "default-src 'none'; frame-ancestors 'none'"
+# Swagger UI sets styles and data: images from its own script; everything else comes from this origin.
+_CSP_DOCS = (
+    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+)
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Register the hooks."""
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.before_request(_begin)
+    app.after_request(_finish)
+    if settings.is_production:
+        app.after_request(_insist_on_https)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else new_id()
+    g.began = time.perf_counter()
+    clear_contextvars()
+    meeting_id = (request.view_args or {}).get("meeting_id")
+    bind_contextvars(request_id=g.request_id, **({"meeting_id": meeting_id} if meeting_id else {}))
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers.update(_HEADERS)
+    if "Content-Security-Policy" not in response.headers:
+        is_docs = request.endpoint in ("api-docs.openapi_swagger_ui",)
+        response.headers["Content-Security-Policy"] = _CSP_DOCS if is_docs else _CSP
+    if request.path.startswith("/api/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    _measure(response)
+    return response
+
+
+def _measure(response: Response) -> None:
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    took = time.perf_counter() - g.get("began", time.perf_counter())
+    REQUESTS.labels(request.method, route, response.status_code).inc()
+    REQUEST_SECONDS.labels(request.method, route).observe(took)
+    if route in ("/healthz", "/readyz", "/metrics"):
+        return
+    log.info(
+        "request",
+        extra={
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "milliseconds": round(took * 1000, 1),
+        },
+    )
+
+
+def _insist_on_https(response: Response) -> Response:
+    response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    return response

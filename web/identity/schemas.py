@@ -1,0 +1,52 @@
+"""What identity's doors take and give."""
+
+from marshmallow import fields, validates
+
+from shared.identity.names import clean_name
+from web.http.schema import Email, Id, Schema, Text
+import marshmallow as ma
+
+
+class Password(fields.String):
+    """A password: 8 to 256 characters, taken as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(required=True, load_only=True, validate=ma.validate.Length(8, 256))
+
+
+class RegisterRequest(Schema):
+    """A new account."""
+
+    email = Email(required=True)
+    name = Text(1, 100, required=True)
+    password = Password()
+
+    @validates("name")
+    def name_is_visible(self, value: str, **_: object) -> None:
+        """Refuse a name of nothing but invisible characters."""
+        if not clean_name(value):
+            raise ma.ValidationError("Say what others should call you.")
+
+
+class LoginRequest(Schema):
+    """E-mail and password."""
+
+    email = Email(required=True)
+    password = fields.String(required=True, load_only=True, validate=ma.validate.Length(1, 256))
+
+
+class User(Schema):
+    """An account as its owner sees it."""
+
+    user_id = Id(required=True)
+    email = fields.String(required=True)
+    name = fields.String(required=True)
+
+
+class SignedIn(Schema):
+    """A session: send `access_token` as Bearer; use `refresh_token` once at /auth/refresh."""
+
+    user = fields.Nested(User, required=True)
+    access_token = fields.String(required=True)
+    refresh_token = fields.String(required=True)
+    expires_in = fields.Integer(required=True, metadata={"description": "Seconds the access token lives."})

@@ -1,0 +1,161 @@
+"""Doors of participants (contract 4), and the ticket for the WebSocket."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from shared.core.errors import ValidationFailed
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
+from shared.participants import flags, queries, service, tickets
+from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.participants.models import STATUSES, Participant
+from shared.participants.service import JoinWish
+from shared.policies import errors as policy_errors
+from web.http import tokens
+from web.http.actor import bearer
+from web.http.door import door
+from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
+from web.http.reply import Reply
+from web.http.runtime import current_runtime
+from web.participants.schemas import (
+    FlagsRequest,
+    JoinRequest,
+    JoinView,
+    LeaveView,
+    ParticipantsQuery,
+    ParticipantView,
+    TicketView,
+)
+
+blueprint = Blueprint(
+    "participants", __name__, url_prefix="/api/v1/meetings/<meeting_id>", description="Who is in a meeting"
+)
+
+_STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
+
+
+@door(
+    blueprint,
+    "POST",
+    "/join",
+    who="anyone",
+    takes=JoinRequest(),
+    gives=JoinView(),
+    message="You are in.",
+    also={202: "`WAITING_ROOM_REQUIRED`: a host has to admit you."},
+    refusals=(
+        *_STATES,
+        policy_errors.UserBlocked,
+        policy_errors.AnonymousNotAllowed,
+        policy_errors.DomainNotAllowed,
+        policy_errors.PasscodeRequired,
+        policy_errors.PasscodeInvalid,
+        policy_errors.MeetingLocked,
+        policy_errors.MaxParticipantsReached,
+    ),
+)
+def join(tx: Transaction, actor: Actor | None, meeting_id: str, **wanted: Any) -> Reply:
+    """Enter a meeting, or its waiting room
+
+    Without a token you enter as a guest, where the policy allows it, and get a `guest_token` for this meeting.
+    Entering again is the same participant.
+    """
+    wanted.pop("connection_id", None)
+    wish = JoinWish(**{name: value for name, value in wanted.items() if value is not None})
+    admission = service.join(tx, meeting_id, actor, wish)
+    person = admission.participant
+    token = {"guest_token": _guest_token(person)} if admission.is_new_guest else {}
+    if admission.is_waiting:
+        data = {
+            "participant_id": person.id,
+            "meeting_id": meeting_id,
+            "status": person.status,
+            "position": admission.position,
+            **token,
+        }
+        return Reply(data, status=202, code="WAITING_ROOM_REQUIRED", message="A host has to admit you; please wait.")
+    return Reply({**person.public(), "meeting_id": meeting_id, **token})
+
+
+def _guest_token(person: Participant) -> str:
+    return tokens.sign("guest", person.id, person.meeting_id, current_runtime().settings.guest_token_ttl)
+
+
+@door(
+    blueprint,
+    "POST",
+    "/leave",
+    gives=LeaveView(),
+    message="You have left.",
+    refusals=(*_STATES, ParticipantNotFound),
+)
+def leave(tx: Transaction, actor: Actor, meeting_id: str) -> Any:
+    """Leave the meeting, or its waiting room"""
+    return service.leave(tx, meeting_id, actor)
+
+
+@door(
+    blueprint,
+    "GET",
+    "/participants",
+    query=ParticipantsQuery(),
+    gives=ParticipantView(),
+    many=True,
+    refusals=(MeetingNotFound, NotInside),
+)
+def list_participants(
+    tx: Transaction, actor: Actor, meeting_id: str, limit: int, cursor: str | None, status: str | None = None
+) -> Reply:
+    """List participants
+
+    Attendees see who is or was inside (`joined`, `left`); hosts and co-hosts see every state.
+    """
+    me = queries.get_reader(tx, meeting_id, actor).me
+    wanted = status.split(",") if status else None
+    if wanted and not set(wanted) <= set(STATUSES):
+        raise ValidationFailed(details={"status": [f"Must be one of: {', '.join(STATUSES)}."]})
+    after = decode_cursor(cursor, 1)[0] if cursor else ""
+    rows = tx.all(queries.roster(me, wanted, after, limit + 1))
+    page, more = cut([Participant.of(row) for row in rows], limit)
+    following = encode_cursor(page[-1].id) if more else None
+    return Reply([p.public() for p in page], pagination=pagination(limit, following))
+
+
+@door(
+    blueprint,
+    "PUT",
+    "/participants/status",
+    takes=FlagsRequest(),
+    gives=ParticipantView(),
+    limit="status",
+    message="Changed.",
+    refusals=(*_STATES, NotInside, policy_errors.ScreenShareDisabled, policy_errors.HandRaiseDisabled),
+)
+def set_status(tx: Transaction, actor: Actor, meeting_id: str, **wanted: bool) -> dict[str, Any]:
+    """Set your own microphone, camera, screen and hand flags"""
+    return flags.set_my_flags(tx, meeting_id, actor, flags.Flags(**wanted)).participant.public()
+
+
+@door(blueprint, "GET", "/hands", gives=ParticipantView(), many=True, refusals=(MeetingNotFound, NotInside))
+def list_hands(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
+    """List raised hands, in the order they went up"""
+    queries.get_reader(tx, meeting_id, actor)
+    raised = queries.hands(tx, meeting_id)
+    return Reply([p.public() for p in raised], pagination=pagination(len(raised), None))
+
+
+@door(
+    blueprint,
+    "POST",
+    "/ws-ticket",
+    gives=TicketView(),
+    status=201,
+    message="Open the WebSocket now.",
+    refusals=(*_STATES, NotInside),
+)
+def ws_ticket(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
+    """Get a ticket with which a browser opens the WebSocket"""
+    ticket = tickets.issue(tx, meeting_id, actor, bearer("access", "guest").expires_at)
+    return {"ticket": ticket, "expires_in": tickets.TICKET_SECONDS}

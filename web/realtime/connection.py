@@ -1,0 +1,197 @@
+"""One WebSocket: what is known about its owner, and the only way to write to it.
+
+Frames go straight to the socket without blocking. Only when the kernel's buffer is full do they wait in an outbox that
+a thread of its own empties; an owner who reads too slowly for too long is cut off, and nobody else notices
+(promises M9, M21 to M23; performance.md section 8).
+"""
+
+import select
+import socket
+import threading
+import time
+from collections import deque
+from typing import Any, Protocol
+
+from shared.identity.actor import Actor
+from shared.realtime import close_codes
+from web.realtime.frames import encode_close
+
+OUTBOX_LIMIT_BYTES = 1024 * 1024
+SEND_DEADLINE_SECONDS = 5.0
+CLOSE_GRACE_SECONDS = 2.0
+
+
+class RawSocket(Protocol):
+    """What is used of a socket; gevent's has the operating system's under `_sock`."""
+
+    def fileno(self) -> int: ...
+    def recv(self, size: int, /) -> bytes: ...
+    def shutdown(self, how: int, /) -> None: ...
+
+
+class Connection:
+    """A participant's open WebSocket. All methods may be called from any thread or greenlet."""
+
+    __slots__ = (
+        "id",
+        "meeting_id",
+        "participant_id",
+        "actor",
+        "address",
+        "expires_at",
+        "last_heard",
+        "closing_since",
+        "close_code",
+        "streams",
+        "_sock",
+        "_send",
+        "_outbox",
+        "_outbox_bytes",
+        "_lock",
+        "_draining",
+    )
+
+    def __init__(
+        self,
+        id_: str,
+        meeting_id: str,
+        participant_id: str,
+        actor: Actor,
+        sock: Any,
+        *,
+        address: str,
+        expires_at: float,
+    ) -> None:
+        self.id = id_
+        self.meeting_id = meeting_id
+        self.participant_id = participant_id
+        self.actor = actor
+        self.address = address
+        self.expires_at = expires_at
+        self.last_heard = time.monotonic()
+        self.closing_since: float | None = None
+        self.close_code: int | None = None
+        self.streams: set[str] = set()
+        self._sock: RawSocket = sock
+        self._send = getattr(sock, "_sock", sock).send
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._lock = threading.Lock()
+        self._draining = False
+
+    def write(self, data: bytes) -> None:
+        """Send whole frames, or queue them behind what is waiting. Never blocks, never raises."""
+        with self._lock:
+            if self.closing_since is None:
+                self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if not self._outbox:
+            try:
+                sent = self._send(data, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._give_up()
+                return
+            if sent == len(data):
+                return
+            data = data[sent:]
+        self._outbox.append(data)
+        self._outbox_bytes += len(data)
+        if self._outbox_bytes > OUTBOX_LIMIT_BYTES:
+            self._overflow()
+        if not self._draining:
+            self._draining = True
+            threading.Thread(target=self._drain, name="ws-drain", daemon=True).start()
+
+    def _overflow(self) -> None:
+        # What stands first may be the rest of a frame that is half out; it must end before the close frame begins.
+        first = self._outbox.popleft()
+        self._outbox.clear()
+        close = encode_close(close_codes.TOO_FAST_OR_SLOW, "you read too slowly; come back with since")
+        self._outbox.extend((first, close))
+        self._outbox_bytes = len(first) + len(close)
+        self._mark_closing(close_codes.TOO_FAST_OR_SLOW)
+
+    def _drain(self) -> None:
+        poll = select.poll()
+        try:
+            poll.register(self._sock.fileno(), select.POLLOUT)
+        except (OSError, ValueError):
+            self.abort()
+            return
+        deadline = time.monotonic() + SEND_DEADLINE_SECONDS
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not poll.poll(remaining * 1000):
+                self._too_slow()
+                return
+            with self._lock:
+                if not self._outbox:
+                    self._draining = False
+                    return
+                head = self._outbox[0]
+                try:
+                    sent = self._send(head, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    self._give_up()
+                    return
+                self._outbox_bytes -= sent
+                if sent == len(head):
+                    self._outbox.popleft()
+                else:
+                    self._outbox[0] = head[sent:]
+                deadline = time.monotonic() + SEND_DEADLINE_SECONDS
+
+    def _too_slow(self) -> None:
+        with self._lock:
+            self._mark_closing(close_codes.TOO_FAST_OR_SLOW)
+            self._give_up()
+
+    def has_room(self) -> bool:
+        """Tell whether the outbox is nearly empty; a replay of many events waits for that."""
+        return self._outbox_bytes < OUTBOX_LIMIT_BYTES // 4
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame behind what is waiting. The peer's answer, or `expire`, ends the connection."""
+        with self._lock:
+            if self.closing_since is None:
+                self._write(encode_close(code, reason))
+                self._mark_closing(code)
+
+    def _mark_closing(self, code: int) -> None:
+        if self.closing_since is None:
+            self.closing_since = time.monotonic()
+            self.close_code = code
+
+    def expire(self, now: float) -> None:
+        """End a connection whose close frame was not answered in time."""
+        if self.closing_since is not None and now - self.closing_since > CLOSE_GRACE_SECONDS:
+            self.abort()
+
+    def abort(self) -> None:
+        """Shut the socket down: the reader wakes up and ends."""
+        with self._lock:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.closing_since is None:
+            self.closing_since = time.monotonic()
+        self._outbox.clear()
+        self._outbox_bytes = 0
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the peer was faster
+
+    def receive(self, size: int) -> bytes:
+        """Wait for bytes; empty when the connection is over."""
+        try:
+            data = self._sock.recv(size)
+        except OSError:
+            return b""
+        self.last_heard = time.monotonic()
+        return data

@@ -1,0 +1,198 @@
+"""From a text frame to the service function: the same four steps as for a request (contract 11)."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from marshmallow import ValidationError
+
+from shared.core import strict_json
+from shared.core.database import TransactionConflict
+from shared.core.errors import DomainError, InternalError, MalformedBody, ServiceUnavailable, ValidationFailed
+from shared.core.idempotency import Request, StoredAnswer, begin, finish
+from shared.core.metrics import FRAMES_IN
+from shared.core.transaction import Position
+from shared.identity.actor import Actor
+from shared.runtime import Runtime
+from web.http.limits import count_message
+from web.http.schema import Schema
+
+log = logging.getLogger(__name__)
+
+RETRIES = 3
+MAX_ID = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FrameType:
+    """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`."""
+
+    name: str
+    schema: Schema
+    handle: Callable[..., Position | None]
+    limit: str | None
+    is_kept: bool
+
+
+FRAME_TYPES: dict[str, FrameType] = {}
+
+
+def frame(
+    name: str, schema: Schema, *, limit: str | None, is_kept: bool
+) -> Callable[[Callable[..., Position | None]], Callable[..., Position | None]]:
+    """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a type of frame."""
+
+    def register(handle: Callable[..., Position | None]) -> Callable[..., Position | None]:
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept)
+        return handle
+
+    return register
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends: the person behind a connection. `participant_id` scopes the ids of frames."""
+
+    meeting_id: str
+    participant_id: str
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What goes back to the sender. `is_malformed` counts towards closing the socket; `is_ping` asks for a pong."""
+
+    frame: bytes | None
+    is_malformed: bool = False
+    is_ping: bool = False
+
+
+def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
+    """Do what a frame asks for, and return the ack or the error. Raises nothing."""
+    frame_id: Any = None
+    try:
+        message = _parse(raw)
+        frame_id = message.get("id")
+        _check_envelope(message)
+        if message["type"] == "ping":
+            FRAMES_IN.labels("ping").inc()
+            return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
+        position = _run(runtime, sender, message, raw)
+        return Outcome(ack(frame_id, position) if frame_id is not None else None)
+    except MalformedBody as broken:
+        return Outcome(error(None, broken), is_malformed=True)
+    except DomainError as refusal:
+        return Outcome(error(frame_id if _is_frame_id(frame_id) else None, refusal))
+    except TransactionConflict:
+        return Outcome(error(frame_id, ServiceUnavailable()))
+    except Exception:
+        log.exception("frame_failed", extra={"meeting_id": sender.meeting_id})
+        return Outcome(error(frame_id if _is_frame_id(frame_id) else None, InternalError()))
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        message = strict_json.loads(raw)
+    except strict_json.MalformedJson as broken:
+        raise MalformedBody(f"The frame is not valid JSON: {broken}") from None
+    except strict_json.RefusedJson as refused:
+        raise ValidationFailed(details={"_schema": [str(refused)]}) from None
+    if not isinstance(message, dict):
+        raise ValidationFailed(details={"_schema": ["A frame is a JSON object."]})
+    return message
+
+
+def _check_envelope(message: dict[str, Any]) -> None:
+    wrong: dict[str, list[str]] = {name: ["Unknown field."] for name in message.keys() - {"type", "data", "id"}}
+    if not isinstance(message.get("type"), str):
+        wrong["type"] = ["Say what this frame is."]
+    elif message["type"] != "ping" and message["type"] not in FRAME_TYPES:
+        wrong["type"] = [f"Must be one of: {', '.join(sorted([*FRAME_TYPES, 'ping']))}."]
+    if "id" in message and not _is_frame_id(message["id"]):
+        wrong["id"] = [f"Must be a string of 1 to {MAX_ID} characters or a whole number."]
+    data = message.get("data", {} if message.get("type") == "ping" else None)
+    if not isinstance(data, dict):
+        wrong["data"] = ["Must be an object."]
+    elif message.get("type") == "ping" and data:
+        wrong["data"] = ["A ping carries nothing."]
+    if wrong:
+        raise ValidationFailed(details=wrong)
+
+
+def _is_frame_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return 1 <= len(value) <= MAX_ID
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) -> Position | None:
+    kind = FRAME_TYPES[message["type"]]
+    FRAMES_IN.labels(kind.name).inc()
+    try:
+        wanted = kind.schema.load(message["data"])
+    except ValidationError as broken:
+        raise ValidationFailed(details=broken.normalized_messages()) from None
+    if kind.limit is not None:
+        count_message(kind.limit, sender.actor.key)
+    once = None
+    if kind.is_kept and "id" in message:
+        body = strict_json.dumps([message["type"], message["data"]])
+        once = Request(sender.participant_id, "ws", str(message["id"]), body)
+    for attempt in range(RETRIES + 1):
+        try:
+            return _transact(runtime, sender, kind, wanted, once)
+        except TransactionConflict:
+            if attempt == RETRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _transact(
+    runtime: Runtime, sender: Sender, kind: FrameType, wanted: dict[str, Any], once: Request | None
+) -> Position | None:
+    with runtime.transaction() as tx:
+        if once is None:
+            return kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
+        stored = begin(tx, once)
+        if stored is not None:
+            return _stored_position(stored)
+        position = kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
+        finish(tx, once, _to_store(position))
+        return position
+
+
+def _to_store(position: Position | None) -> StoredAnswer:
+    return StoredAnswer(200, strict_json.dumps([position.stream, position.seq] if position else None))
+
+
+def _stored_position(stored: StoredAnswer) -> Position | None:
+    kept = strict_json.loads(stored.body)
+    return None if kept is None else Position(kept[0], kept[1])
+
+
+def ack(frame_id: Any, position: Position | None) -> bytes:
+    """Return the frame that says: it is durable, and here it stands."""
+    return strict_json.dumps(
+        {
+            "type": "ack",
+            "id": frame_id,
+            "stream": position.name if position else None,
+            "seq": position.seq if position else None,
+        }
+    )
+
+
+def error(frame_id: Any, refusal: DomainError) -> bytes:
+    """Return the frame that says: no, and nothing was changed."""
+    return strict_json.dumps(
+        {
+            "type": "error",
+            "id": frame_id,
+            "code": refusal.code,
+            "message": refusal.text,
+            "details": refusal.details,
+        }
+    )
+
+

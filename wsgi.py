@@ -1,0 +1,11 @@
+"""The web process: settings -> runtime -> application. `gunicorn wsgi:app`, `flask --app wsgi run`."""
+
+from pathlib import Path
+
+from shared.core import logging, settings
+from shared.runtime import build_runtime
+from web.app import create_app
+
+_settings = settings.load(Path(__file__).parent)
+logging.configure(_settings.log_level, "web")
+app = create_app(build_runtime(_settings))
