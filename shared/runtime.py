@@ -10,12 +10,13 @@ from celery import Celery
 import shared.listeners
 import shared.models  # noqa: F401  fills METADATA
 from shared.core import transaction
+from shared.core.cache import Cache
 from shared.core.clock import Clock, SystemClock
 from shared.core.database import Database
 from shared.core.keyring import Keyring
 from shared.core.queue import TaskQueue, make_celery
 from shared.core.settings import Settings
-from shared.core.transaction import Transaction
+from shared.core.transaction import Tools, Transaction
 from shared.realtime import envelope
 from shared.realtime.broker import Broker, RedisBroker
 from shared.realtime.channels import CONTROL, meeting_channel
@@ -30,7 +31,7 @@ class Runtime:
     broker: Broker
     celery: Celery
     queue: TaskQueue
-    keyring: Keyring
+    tools: Tools
     clock: Clock
 
     def now(self) -> datetime:
@@ -43,8 +44,12 @@ class Runtime:
 
         Nothing that happens after the commit can fail the caller: the ledger and the outbox heal it.
         """
-        with transaction.begin(self.database, self.clock, self.settings, self.keyring, consistent=consistent) as tx:
+        with transaction.begin(self.database, self.clock, self.tools, consistent=consistent) as tx:
             yield tx
+        self._send(tx)
+
+    def _send(self, tx: Transaction) -> None:
+        """Let leave what the commit allowed to leave."""
         for entry in tx.entries:
             message = envelope.encode(entry.stream, entry.seq, entry.effect, envelope.frame_of(entry))
             self.broker.publish(meeting_channel(entry.meeting_id), message)
@@ -58,21 +63,20 @@ class Runtime:
     @contextmanager
     def reading(self, *, consistent: bool = False) -> Iterator[Transaction]:
         """Yield a transaction for reads only."""
-        with transaction.begin_reading(
-            self.database, self.clock, self.settings, self.keyring, consistent=consistent
-        ) as tx:
+        with transaction.begin_reading(self.database, self.clock, self.tools, consistent=consistent) as tx:
             yield tx
 
 
 def build_runtime(settings: Settings) -> Runtime:
     """Build the runtime of a process. Connects to nothing yet."""
     celery = make_celery(settings.redis_url)
+    keyring = Keyring(settings.secret_key)
     return Runtime(
         settings=settings,
         database=Database(settings.database_url),
         broker=RedisBroker(settings.redis_url),
         celery=celery,
         queue=TaskQueue(celery),
-        keyring=Keyring(settings.secret_key),
+        tools=Tools(settings, keyring, Cache(settings.redis_url, settings.meeting_cache_ttl, keyring)),
         clock=SystemClock(),
     )

@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import web.chat.socket
+import web.meetings.socket
 import web.participants.socket
 import web.signals.socket  # noqa: F401  registers frame types
 from shared.runtime import Runtime
@@ -49,8 +50,14 @@ def create_app(runtime: Runtime) -> Flask:
         app,
         origins=settings.allowed_origins,
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["Idempotency-Replayed", "Retry-After", "X-Request-ID", "X-RateLimit-Limit",
-                        "X-RateLimit-Remaining", "X-RateLimit-Reset"],
+        expose_headers=[
+            "Idempotency-Replayed",
+            "Retry-After",
+            "X-Request-ID",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ],
         max_age=600,
     ) if settings.allowed_origins else None
     if settings.trusted_proxies:

@@ -18,8 +18,9 @@ from shared.identity.actor import Actor
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.models import Participant
 from shared.participants.queries import Membership, get_inside, get_participant, get_reader, was_there
+from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
-from shared.policies.service import get_policy, permits
+from shared.policies.service import permits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> T
     """
     membership = _writer(tx, meeting_id, actor)
     me = membership.me
-    if wish.message_type == "file" and not get_policy(tx, meeting_id).enable_file_sharing:
+    if wish.message_type == "file" and not get_policy(tx, membership.meeting).enable_file_sharing:
         raise FileSharingDisabled(details={"rule": "enable_file_sharing"})
     recipient = _recipient(tx, me, wish.recipient_id)
     if wish.reply_to is not None:
@@ -90,7 +91,7 @@ def _common(message: Message, actor: Actor) -> dict[str, Any]:
 
 def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     membership = get_inside(tx, meeting_id, actor)
-    if not permits(get_policy(tx, meeting_id).chat_permissions, is_staff=membership.me.is_staff):
+    if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=membership.me.is_staff):
         raise ChatDisabled(details={"rule": "chat_permissions"})
     return membership
 
@@ -139,7 +140,9 @@ def _visible(tx: Transaction, membership: Membership, message_id: str) -> Messag
 
 def _readable(me: Participant) -> Select[Any]:
     mine = or_(messages.c.sender_id == me.id, messages.c.recipient_id == me.id)
-    public = and_(messages.c.recipient_id.is_(None), or_(messages.c.sender_id == me.id, was_there(me, messages.c.position)))
+    public = and_(
+        messages.c.recipient_id.is_(None), or_(messages.c.sender_id == me.id, was_there(me, messages.c.position))
+    )
     return select(messages).where(messages.c.meeting_id == me.meeting_id, or_(mine, public))
 
 
@@ -216,12 +219,10 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
         raise InsufficientPermission("Only its author can delete a private message.")
     if message.deleted_at is not None:
         seq, _ = seen_by(message, me.id)
-        return Told(message, Position(personal_stream(me.id) if message.is_private else meeting_stream(meeting_id), seq))
-    tx.execute(
-        update(messages)
-        .where(messages.c.id == message_id)
-        .values(content=None, file=None, deleted_at=tx.now)
-    )
+        return Told(
+            message, Position(personal_stream(me.id) if message.is_private else meeting_stream(meeting_id), seq)
+        )
+    tx.execute(update(messages).where(messages.c.id == message_id).values(content=None, file=None, deleted_at=tx.now))
     message = replace(message, content=None, file=None, deleted_at=tx.now)
     _rewrite(tx, message)
     told = _tell(tx, message, actor, lambda m, to: MessageDeleted(**_common(m, actor), listener_id=to))

@@ -174,7 +174,9 @@ def translate(broken: exc.SQLAlchemyError) -> Exception:
         return TransactionConflict(state)
     if state in _LOCK_STATES or "database is locked" in str(cause):
         return LockTimeout("Somebody else is changing this; try again.")
-    if isinstance(broken, exc.OperationalError | exc.InterfaceError) or getattr(broken, "connection_invalidated", False):
+    if isinstance(broken, exc.OperationalError | exc.InterfaceError) or getattr(
+        broken, "connection_invalidated", False
+    ):
         return ServiceUnavailable()
     return broken
 

@@ -68,9 +68,7 @@ class Entry:
     @classmethod
     def of(cls, row: Row[Any]) -> "Entry":
         """Build an entry from a row of `events`."""
-        return cls(
-            row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at
-        )
+        return cls(row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at)
 
 
 def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool) -> int:
@@ -130,12 +128,7 @@ def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
 
 def after(stream: str, seq: int, limit: int) -> Select[Any]:
     """Return the query for the events of a stream behind `seq`, in order, at most `limit`."""
-    return (
-        select(events)
-        .where(events.c.stream == stream, events.c.seq > seq)
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
+    return select(events).where(events.c.stream == stream, events.c.seq > seq).order_by(events.c.seq).limit(limit)
 
 
 def read(connection: Connection, stream: str, seq: int, limit: int) -> list[Entry]:

@@ -14,5 +14,6 @@ FRAMES_IN = Counter("parley_frames_in_total", "Frames received from clients.", [
 FRAMES_OUT = Counter("parley_frames_out_total", "Frames delivered to clients.")
 CLOSED = Counter("parley_websocket_closed_total", "WebSockets closed by us, by close code.", ["code"])
 GAPS = Counter("parley_stream_gaps_total", "Events a hub had to read from the ledger.")
+CACHE_LOOKUPS = Counter("parley_cache_lookups_total", "Lookups in a cache, by layer.", ["cache", "layer", "outcome"])
 TASKS = Counter("parley_tasks_total", "Celery tasks run, by outcome.", ["task", "outcome"])
 TASK_SECONDS = Histogram("parley_task_seconds", "Time a Celery task took.", ["task"])

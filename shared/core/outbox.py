@@ -158,7 +158,8 @@ def oldest_pending_age(connection: Connection, now: datetime) -> float:
     born = connection.execute(
         select(outbox.c.created_at)
         .where(outbox.c.state.in_(("pending", "running")))
-        .order_by(outbox.c.created_at).limit(1)
+        .order_by(outbox.c.created_at)
+        .limit(1)
     ).scalar_one_or_none()
     return 0.0 if born is None else max(0.0, (now - born).total_seconds())
 

@@ -4,10 +4,10 @@
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast, get_origin
+from typing import Any, get_origin
 
 from environs import EnvError, FileAwareEnv
 
@@ -93,7 +93,9 @@ def environment_name(of: "Field[Any]") -> str:
 
 def default_of(of: "Field[Any]") -> Any:
     """Return the default of a field of Settings."""
-    return of.default if of.default is not MISSING else of.default_factory()  # type: ignore[misc]
+    if of.default_factory is not MISSING:
+        return of.default_factory()
+    return of.default
 
 
 def load(root: Path) -> Settings:
@@ -115,14 +117,14 @@ def load(root: Path) -> Settings:
 
 
 def _parse(env: FileAwareEnv) -> Settings:
-    read = {bool: env.bool, int: env.int, float: env.float, str: env.str}
+    read: dict[Any, Callable[[str], Any]] = {bool: env.bool, int: env.int, float: env.float, str: env.str}
     given: dict[str, Any] = {}
     for each in fields(Settings):
         name = environment_name(each)
         if not env.str(name, ""):
             continue
         try:
-            given[each.name] = env.list(name) if get_origin(each.type) is list else read[cast(type, each.type)](name)
+            given[each.name] = env.list(name) if get_origin(each.type) is list else read[each.type](name)
         except EnvError as broken:
             raise UnsafeSettings({name: f"cannot be read: {broken}"}) from None
     return Settings(**given)

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Executable, Row, Table
 
 from shared.core import ledger, outbox, strict_json
+from shared.core.cache import Cache
 from shared.core.clock import Clock
 from shared.core.database import Database, insert_into
 from shared.core.keyring import Keyring
@@ -33,17 +34,27 @@ class Position:
         return wire_name(self.stream)
 
 
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a service may use besides the database. The cache answers from memory only, see shared.core.cache."""
+
+    settings: Settings
+    keyring: Keyring
+    cache: Cache
+
+
 class Transaction:
     """What a service gets: statements, `emit`, `enqueue`, one `now`. Never the network.
 
     `entries`, `signals`, `orders` and `errands` are what leaves after the commit.
     """
 
-    def __init__(self, connection: Connection, now: datetime, settings: Settings, keyring: Keyring) -> None:
+    def __init__(self, connection: Connection, now: datetime, tools: Tools) -> None:
         self.connection = connection
         self.now = now
-        self.settings = settings
-        self.keyring = keyring
+        self.settings = tools.settings
+        self.keyring = tools.keyring
+        self.cache = tools.cache
         self.entries: list[Entry] = []
         self.signals: list[Signal] = []
         self.orders: list[str] = []
@@ -124,20 +135,16 @@ def encode_data(event: Announcement) -> str:
 
 
 @contextmanager
-def begin(
-    database: Database, clock: Clock, settings: Settings, keyring: Keyring, *, consistent: bool = False
-) -> Iterator[Transaction]:
+def begin(database: Database, clock: Clock, tools: Tools, *, consistent: bool = False) -> Iterator[Transaction]:
     """Yield a writing transaction; on leaving the block its events and jobs are written and all is committed."""
     with database.connection(consistent=consistent) as connection:
-        tx = Transaction(connection, clock.now(), settings, keyring)
+        tx = Transaction(connection, clock.now(), tools)
         yield tx
         tx.flush()
 
 
 @contextmanager
-def begin_reading(
-    database: Database, clock: Clock, settings: Settings, keyring: Keyring, *, consistent: bool = False
-) -> Iterator[Transaction]:
+def begin_reading(database: Database, clock: Clock, tools: Tools, *, consistent: bool = False) -> Iterator[Transaction]:
     """Yield a transaction for reads only; nothing can be emitted from it."""
     with database.connection(read_only=True, consistent=consistent) as connection:
-        yield Transaction(connection, clock.now(), settings, keyring)
+        yield Transaction(connection, clock.now(), tools)

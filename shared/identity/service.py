@@ -10,8 +10,8 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import EmailTaken, InvalidCredentials, TokenRevoked
 from shared.identity.events import UserRegistered
-from shared.realtime import orders
 from shared.identity.models import refresh_tokens, sessions, users
+from shared.realtime import orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,9 @@ def password_hash_of(tx: Transaction, email: str) -> str | None:
 
 def open_session(tx: Transaction, email: str) -> Session:
     """Open a session for an account whose password was just checked. Raises InvalidCredentials when it is gone."""
-    row = tx.first(select(users.c.id, users.c.email, users.c.name).where(users.c.email == email.lower(), users.c.is_active))
+    row = tx.first(
+        select(users.c.id, users.c.email, users.c.name).where(users.c.email == email.lower(), users.c.is_active)
+    )
     if row is None:
         raise InvalidCredentials
     return _open(tx, row.id, row.email, row.name)
@@ -61,9 +63,7 @@ def open_session(tx: Transaction, email: str) -> Session:
 
 def _open(tx: Transaction, user_id: str, email: str, name: str) -> Session:
     session_id = new_id()
-    tx.execute(
-        sessions.insert().values(id=session_id, user_id=user_id, created_at=tx.now, expires_at=_session_end(tx))
-    )
+    tx.execute(sessions.insert().values(id=session_id, user_id=user_id, created_at=tx.now, expires_at=_session_end(tx)))
     return Session(user_id, email, name, session_id, _new_refresh_id(tx, session_id))
 
 

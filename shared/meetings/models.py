@@ -28,6 +28,7 @@ meetings = Table(
     Column("ended_by", Id),
     Column("deadline_at", UtcDateTime),  # when beat ends it; set at the start from the policy
     Column("seats_taken", Integer, nullable=False, default=0),  # attendees inside; hosts and co-hosts need no seat
+    Column("policy_version", Integer, nullable=False, default=1),  # bumped with the policy: says what a cache may hold
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("status IN ('scheduled', 'in_progress', 'completed', 'cancelled')", name="status"),
     CheckConstraint("seats_taken >= 0", name="seats"),
@@ -57,6 +58,7 @@ class Meeting:
     ended_by: str | None
     deadline_at: datetime | None
     seats_taken: int
+    policy_version: int
     created_at: datetime
 
     @classmethod

@@ -1,12 +1,16 @@
 """Reading meetings."""
 
-from sqlalchemy import Select, select
+from datetime import timedelta
+
+from sqlalchemy import Select, and_, or_, select
 
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.models import users
 from shared.meetings.errors import MeetingNotFound
-from shared.meetings.models import Meeting, meetings
+from shared.meetings.models import IN_PROGRESS, SCHEDULED, Meeting, meetings
+
+SOON = timedelta(minutes=10)
 
 MEETING: Select[tuple[object, ...]] = select(meetings, users.c.name.label("host_name")).join(
     users, users.c.id == meetings.c.host_id
@@ -37,3 +41,15 @@ def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
     if row is None:
         raise MeetingNotFound
     return Meeting.of(row)
+
+
+def soon_and_running(tx: Transaction, after_id: str, limit: int = 500) -> list[str]:
+    """Return the ids of meetings that run or begin within ten minutes, in the order of their ids, behind `after_id`."""
+    soon = and_(meetings.c.status == SCHEDULED, meetings.c.scheduled_start.between(tx.now - SOON, tx.now + SOON))
+    rows = tx.all(
+        select(meetings.c.id)
+        .where(or_(meetings.c.status == IN_PROGRESS, soon), meetings.c.id > after_id)
+        .order_by(meetings.c.id)
+        .limit(limit)
+    )
+    return [row.id for row in rows]

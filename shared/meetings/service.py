@@ -61,6 +61,7 @@ def create(tx: Transaction, host: Actor, wish: MeetingWish) -> Meeting:
             scheduled_start=wish.scheduled_start,
             scheduled_end=end,
             seats_taken=0,
+            policy_version=1,
             created_at=tx.now,
         )
     )
@@ -166,11 +167,11 @@ def check_running(meeting: Meeting) -> None:
 
 
 def overdue(tx: Transaction, limit: int = 100) -> list[str]:
-    """Return running meetings whose deadline has passed, locked against a second sweep."""
+    """Return running meetings whose deadline has passed, the longest overdue first."""
     rows = tx.all(
         select(meetings.c.id)
         .where(meetings.c.status == IN_PROGRESS, meetings.c.deadline_at <= tx.now)
+        .order_by(meetings.c.deadline_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
     return [row.id for row in rows]

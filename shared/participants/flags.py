@@ -10,9 +10,10 @@ from shared.identity.actor import Actor
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
 from shared.participants.models import JOINED, Participant, participants
 from shared.participants.queries import Membership, get_inside
+from shared.policies.cache import get_policy
 from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
 from shared.policies.models import Policy
-from shared.policies.service import get_policy, permits
+from shared.policies.service import permits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     """
     membership = get_inside(tx, meeting_id, actor)
     given = flags.given()
-    _check(get_policy(tx, meeting_id), membership, given)
+    _check(get_policy(tx, membership.meeting), membership, given)
     person = _store(tx, membership.me, given)
     at = tx.emit(ParticipantUpdated(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
     signal = None

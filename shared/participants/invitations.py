@@ -23,9 +23,7 @@ def invite(tx: Transaction, meeting_id: str, host_email: str | None, emails: Ite
         if user is not None:
             add_place(tx, meeting_id, user.id, user.name, ATTENDEE)
         else:
-            tx.execute(
-                invitations.insert().values(id=new_id(), meeting_id=meeting_id, email=email, created_at=tx.now)
-            )
+            tx.execute(invitations.insert().values(id=new_id(), meeting_id=meeting_id, email=email, created_at=tx.now))
 
 
 def redeem(tx: Transaction, user_id: str, email: str, name: str) -> None:

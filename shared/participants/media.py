@@ -5,7 +5,8 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.livekit.tokens import MediaGrant
 from shared.participants.queries import get_inside
-from shared.policies.service import get_policy, permits
+from shared.policies.cache import get_policy
+from shared.policies.service import permits
 
 SPEAK = ("microphone", "camera")
 PRESENT = ("screen_share", "screen_share_audio")
@@ -16,10 +17,11 @@ def grant_for(tx: Transaction, meeting_id: str, actor: Actor, breakout_room_id: 
 
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, NotFound (breakout room).
     """
-    me = get_inside(tx, meeting_id, actor).me
+    membership = get_inside(tx, meeting_id, actor)
+    me = membership.me
     if breakout_room_id is not None:
         raise NotFound("There is no such breakout room.")
-    may_present = permits(get_policy(tx, meeting_id).screen_share_permissions, is_staff=me.is_staff)
+    may_present = permits(get_policy(tx, membership.meeting).screen_share_permissions, is_staff=me.is_staff)
     return MediaGrant(
         room=meeting_id,
         identity=me.media_identity or "",

@@ -37,7 +37,9 @@ participants = Table(
     Column("role", String(8), nullable=False),
     Column("status", String(8), nullable=False),
     Column("is_banned", Boolean, nullable=False, default=False),
-    Column("was_admitted", Boolean, nullable=False, default=False),  # by a host, from the waiting room, for this meeting
+    Column(
+        "was_admitted", Boolean, nullable=False, default=False
+    ),  # by a host, from the waiting room, for this meeting
     Column("is_muted", Boolean, nullable=False, default=False),
     Column("is_video_enabled", Boolean, nullable=False, default=True),
     Column("is_screen_sharing", Boolean, nullable=False, default=False),
@@ -55,7 +57,7 @@ participants = Table(
     CheckConstraint("status IN ('invited', 'waiting', 'joined', 'left', 'removed', 'denied')", name="status"),
     CheckConstraint("role IN ('host', 'co-host', 'attendee')", name="role"),
     CheckConstraint("NOT (is_banned AND status IN ('joined', 'waiting'))", name="banned_is_out"),
-    Index("idx_meeting_participants_meeting_id_status", "meeting_id", "status"),
+    Index("ix_meeting_participants_meeting_id_status", "meeting_id", "status"),
     Index("ix_meeting_participants_user_id", "user_id"),
     Index("ix_meeting_participants_presence", "presence", "disconnected_at"),
 )
@@ -94,6 +96,7 @@ invitations = Table(
     Column("created_at", UtcDateTime, nullable=False),
     UniqueConstraint("meeting_id", "email"),
 )
+
 
 @dataclass(frozen=True, slots=True)
 class Participant:

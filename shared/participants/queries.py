@@ -240,10 +240,7 @@ def may_resume(tx: Transaction, me: Participant, seq: int) -> bool:
     A host who enters for the first time may start at any number: nothing was missed by being out.
     """
     rows = tx.all(
-        select(stays.c.entered_seq)
-        .where(stays.c.participant_id == me.id)
-        .order_by(stays.c.entered_seq.desc())
-        .limit(2)
+        select(stays.c.entered_seq).where(stays.c.participant_id == me.id).order_by(stays.c.entered_seq.desc()).limit(2)
     )
     if not rows:
         return False

@@ -35,9 +35,9 @@ from shared.participants.queries import (
     waiting_position,
 )
 from shared.policies.admission import Applicant, decide
+from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
 from shared.policies.models import Policy
-from shared.policies.service import get_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     """
     meeting = lock_meeting(tx, meeting_id)
     check_running(meeting)
-    policy = get_policy(tx, meeting_id)
+    policy = get_policy(tx, meeting)
     place = None if actor is None else find_place(tx, meeting_id, actor)
     if place is not None and place.is_inside and not place.is_banned:
         return Admission(place)
@@ -145,9 +145,7 @@ def _queue(tx: Transaction, person: Participant, is_new_guest: bool) -> Admissio
     person = _change(tx, person, status=WAITING, waiting_since=tx.now, presence=None, disconnected_at=None)
     position = waiting_position(tx, person.meeting_id, tx.now, person.id)
     tx.emit(
-        EntryRequested(
-            meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position
-        )
+        EntryRequested(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position)
     )
     return Admission(person, position, is_new_guest)
 
@@ -171,9 +169,7 @@ def _enter(tx: Transaction, person: Participant, policy: Policy, wish: JoinWish)
         disconnected_at=None,
         media_identity=secrets.token_urlsafe(16),
     )
-    at = tx.emit(
-        ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person)
-    )
+    at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
     tx.execute(
         stays.insert().values(
             id=new_id(),
@@ -247,9 +243,7 @@ def take_out(tx: Transaction, person: Participant, reason: str) -> Participant:
         tx.execute(
             update(meetings).where(meetings.c.id == gone.meeting_id).values(seats_taken=meetings.c.seats_taken - 1)
         )
-    at = tx.emit(
-        ParticipantLeft(meeting_id=gone.meeting_id, actor_id=gone.user_id, participant=gone, reason=reason)
-    )
+    at = tx.emit(ParticipantLeft(meeting_id=gone.meeting_id, actor_id=gone.user_id, participant=gone, reason=reason))
     tx.execute(
         update(stays)
         .where(stays.c.participant_id == gone.id, stays.c.left_at.is_(None))
@@ -262,7 +256,7 @@ def duration_minutes(tx: Transaction, participant_id: str) -> float:
     """Return how long all stays of a participant lasted together; an open one counts until now."""
     rows = tx.all(select(stays.c.entered_at, stays.c.left_at).where(stays.c.participant_id == participant_id))
     seconds = sum(((row.left_at or tx.now) - row.entered_at).total_seconds() for row in rows)
-    return round(seconds / 60, 3)
+    return float(round(seconds / 60, 3))
 
 
 def seats_in_use(tx: Transaction, meeting_id: str) -> int:
@@ -278,5 +272,3 @@ def seats_in_use(tx: Transaction, meeting_id: str) -> int:
             )
         )
     )
-
-

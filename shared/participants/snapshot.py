@@ -9,7 +9,7 @@ from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
 from shared.participants.models import JOINED, Participant
 from shared.participants.queries import cursors, get_reader, roster
-from shared.policies.service import get_policy
+from shared.policies.cache import get_policy
 
 ROSTER_LIMIT = 10_000
 
@@ -40,7 +40,7 @@ def take(tx: Transaction, meeting_id: str, actor: Actor) -> Snapshot:
         meeting=membership.meeting,
         me=me,
         participants=inside,
-        policy=get_policy(tx, meeting_id).public(for_staff=me.is_staff),
+        policy=get_policy(tx, membership.meeting).public(for_staff=me.is_staff),
         cursors=cursors(tx, me),
         epoch=ledger.epoch(tx.connection),
     )

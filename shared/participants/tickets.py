@@ -10,10 +10,10 @@ from sqlalchemy import Column, String, Table, delete, select
 from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.meetings.service import check_running
+from shared.participants.errors import NotInside
 from shared.participants.models import JOINED, WAITING
 from shared.participants.queries import Membership, get_membership
-from shared.participants.errors import NotInside
-from shared.meetings.service import check_running
 
 TICKET_SECONDS = 30
 

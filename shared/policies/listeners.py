@@ -6,7 +6,8 @@ from shared.core.listeners import listens_to
 from shared.core.transaction import Transaction
 from shared.meetings.events import MeetingCreated, MeetingStarted
 from shared.meetings.service import set_deadline
-from shared.policies.service import create_policy, get_policy
+from shared.policies.cache import get_policy
+from shared.policies.service import create_policy
 
 
 @listens_to(MeetingCreated)
@@ -18,6 +19,6 @@ def give_the_meeting_its_policy(tx: Transaction, event: MeetingCreated) -> None:
 @listens_to(MeetingStarted)
 def limit_the_duration(tx: Transaction, event: MeetingStarted) -> None:
     """Set the time at which beat ends the meeting, when the policy limits it."""
-    minutes = get_policy(tx, event.meeting_id).meeting_duration_minutes
+    minutes = get_policy(tx, event.meeting).meeting_duration_minutes
     if minutes:
         set_deadline(tx, event.meeting_id, tx.now + timedelta(minutes=minutes))

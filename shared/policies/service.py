@@ -3,17 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
-
 from shared.core.errors import ValidationFailed
 from shared.core.transaction import Transaction
-from shared.policies.models import DEFAULTS, HOST, NONE, Policy, policies
-
-
-def get_policy(tx: Transaction, meeting_id: str) -> Policy:
-    """Return the policy of a meeting. Every meeting has one; if it cannot be read, nobody gets in (fail closed)."""
-    row = tx.execute(select(policies).where(policies.c.meeting_id == meeting_id)).one()
-    return Policy.of(row)
+from shared.policies.models import DEFAULTS, HOST, NONE, policies
 
 
 def create_policy(tx: Transaction, meeting_id: str, wishes: Mapping[str, Any]) -> None:

@@ -55,12 +55,8 @@ class RedisBroker:
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
         self._open_until = 0.0
+        self.healthy = True  # what the last attempt said
         self.dropped = 0
-
-    @property
-    def healthy(self) -> bool:
-        """Tell whether the circuit is closed."""
-        return time.monotonic() >= self._open_until
 
     def publish(self, channel: str, message: bytes) -> None:
         """Hand over a message for the next pipeline."""
@@ -84,7 +80,7 @@ class RedisBroker:
                 self._send(batch)
 
     def _send(self, batch: list[tuple[str, bytes]]) -> None:
-        if not self.healthy:
+        if time.monotonic() < self._open_until:
             self.dropped += len(batch)
             return
         try:
@@ -92,7 +88,9 @@ class RedisBroker:
             for channel, message in batch:
                 pipeline.publish(channel, message)
             pipeline.execute()
+            self.healthy = True
         except (redis.RedisError, OSError) as broken:
             self._open_until = time.monotonic() + OPEN_SECONDS
+            self.healthy = False
             self.dropped += len(batch)
             log.warning("wakeups_dropped", extra={"count": len(batch), "error": str(broken)})

@@ -45,9 +45,7 @@ def register(connection: Connection, process_id: str, kind: str, now: datetime) 
 def renew(connection: Connection, process_id: str, now: datetime) -> bool:
     """Renew a lease. False when the process was swept as dead: it must enter again, with its connections."""
     renewed = connection.execute(
-        update(processes)
-        .where(processes.c.id == process_id)
-        .values(lease_until=now + timedelta(seconds=LEASE_SECONDS))
+        update(processes).where(processes.c.id == process_id).values(lease_until=now + timedelta(seconds=LEASE_SECONDS))
     )
     return bool(renewed.rowcount)
 

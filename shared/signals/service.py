@@ -3,8 +3,9 @@
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.participants.queries import get_inside
+from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, ReactionsDisabled
-from shared.policies.service import get_policy, permits
+from shared.policies.service import permits
 from shared.signals.events import Reacted, Typing
 
 REACTION_TYPES = ("thumbs_up", "thumbs_down", "clap", "heart", "laugh", "surprised", "party", "wave")
@@ -15,8 +16,9 @@ def react(tx: Transaction, meeting_id: str, actor: Actor, reaction_type: str) ->
 
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ReactionsDisabled.
     """
-    me = get_inside(tx, meeting_id, actor).me
-    if not get_policy(tx, meeting_id).enable_reactions:
+    membership = get_inside(tx, meeting_id, actor)
+    me = membership.me
+    if not get_policy(tx, membership.meeting).enable_reactions:
         raise ReactionsDisabled(details={"rule": "enable_reactions"})
     event = Reacted(meeting_id=meeting_id, actor_id=actor.user_id, participant=me, reaction_type=reaction_type)
     tx.emit(event)
@@ -25,7 +27,8 @@ def react(tx: Transaction, meeting_id: str, actor: Actor, reaction_type: str) ->
 
 def show_typing(tx: Transaction, meeting_id: str, actor: Actor, is_typing: bool) -> None:
     """Show that somebody types. Emits Typing. Raises as `react`, ChatDisabled."""
-    me = get_inside(tx, meeting_id, actor).me
-    if not permits(get_policy(tx, meeting_id).chat_permissions, is_staff=me.is_staff):
+    membership = get_inside(tx, meeting_id, actor)
+    me = membership.me
+    if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=me.is_staff):
         raise ChatDisabled(details={"rule": "chat_permissions"})
     tx.emit(Typing(meeting_id=meeting_id, actor_id=actor.user_id, participant=me, is_typing=is_typing))

@@ -44,9 +44,7 @@ def _view(told: Told) -> dict[str, Any]:
     return {**told.message.public(), "stream": told.position.name, "seq": told.position.seq}
 
 
-@door(
-    blueprint, "GET", "", query=HistoryQuery(), gives=MessageView(), many=True, refusals=(MeetingNotFound, NotInside)
-)
+@door(blueprint, "GET", "", query=HistoryQuery(), gives=MessageView(), many=True, refusals=(MeetingNotFound, NotInside))
 def read_history(
     tx: Transaction,
     actor: Actor,

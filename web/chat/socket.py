@@ -2,11 +2,16 @@
 
 from typing import Any
 
+from marshmallow import fields
+
 from shared.chat import service as chat
+from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
 from shared.chat.service import MessageWish
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
-from web.chat.schemas import MessageRequest
+from web.chat.schemas import MessageRequest, MessageView
+from web.http.schema import Choice, Id, Schema
+from web.realtime.announcements import announces
 from web.realtime.dispatch import frame
 
 
@@ -14,3 +19,25 @@ from web.realtime.dispatch import frame
 def send(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
     """Write a message."""
     return chat.post(tx, meeting_id, actor, MessageWish(**wanted)).position
+
+
+class MessageData(MessageView):
+    """A message as it is now; stream and seq are those of the frame. `content` is null once it was deleted."""
+
+    class Meta:
+        exclude = ("stream", "seq")
+
+    action = Choice("posted", "edited", "deleted", required=True)
+
+
+class MessageReactionData(Schema):
+    """An emoji on a message."""
+
+    action = Choice("reaction", required=True)
+    message_id = Id(required=True)
+    participant_id = Id(required=True)
+    emoji = fields.String(required=True)
+
+
+announces(MessageData(), MessagePosted, MessageEdited, MessageDeleted)
+announces(MessageReactionData(), MessageReacted)

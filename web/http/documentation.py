@@ -78,7 +78,7 @@ def _responses(method: str, made: "Door", also: dict[int, str]) -> dict[str, Any
     responses: dict[str, Any] = {str(made.status): {"description": made.message, "content": success}}
     for status, meaning in also.items():
         responses[str(status)] = {"description": meaning, "content": success}
-    refusals = (*_COMMON, *made.refusals)
+    refusals: tuple[type[errors.DomainError], ...] = (*_COMMON, *made.refusals)
     if made.who != "anyone" or method != "GET":
         refusals += _OF_CREDENTIAL
     if method != "GET":

@@ -23,6 +23,7 @@ from shared.core.idempotency import begin as begin_once
 from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
 from web.http.limits import address, limited
@@ -45,7 +46,8 @@ _KINDS: dict[str, tuple[Any, ...]] = {
 class Door:
     """One operation of the API, as declared.
 
-    who         user: an account; member: an account or a guest; anyone: also without credential; refresh: a refresh token
+    who         user: an account; member: an account or a guest; anyone: also without credential; refresh: the holder
+                of a refresh token
     takes       schema of the body; None for none
     query       schema of the query string; None for none
     gives       schema of `data`; `many` when it is a list
@@ -77,6 +79,8 @@ class Door:
         early = self._wanted() if self.prepare else None
         if self.prepare and early is not None:
             early = self.prepare(early)
+        if "meeting_id" in path:
+            policy_cache.warm(current_runtime().tools.cache, path["meeting_id"])
         for attempt in range(RETRIES + 1):
             try:
                 return self._transact(claims, path, early)
@@ -177,8 +181,8 @@ def door(
             g.limit_key = claims.subject if claims else address()
             return counted(claims, path)
 
-        view = documentation.describe(view, method, made, also or {}, takes is not None)
-        blueprint.route(rule, methods=[method])(view)
+        described = documentation.describe(view, method, made, also or {}, takes is not None)
+        blueprint.route(rule, methods=[method])(described)
         return function
 
     return register

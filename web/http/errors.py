@@ -8,8 +8,8 @@ from werkzeug.exceptions import HTTPException
 
 from shared.core import errors
 from shared.core.database import TransactionConflict
-from web.http.reply import failure_response
 from web.http.limits import refusal_of
+from web.http.reply import failure_response
 
 log = logging.getLogger(__name__)
 

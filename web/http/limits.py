@@ -54,9 +54,9 @@ def limited(name: str, function: Callable[P, R]) -> Callable[P, R]:
     The counted function raises flask_limiter.RateLimitExceeded. Its name must be unique in the application.
     """
     attribute = LIMITS[name]
-    counted: Callable[P, R] = limiter.shared_limit(
-        lambda: getattr(current_runtime().settings, attribute), scope=name
-    )(function)
+    counted: Callable[P, R] = limiter.shared_limit(lambda: getattr(current_runtime().settings, attribute), scope=name)(
+        function
+    )
     return counted
 
 
@@ -92,5 +92,3 @@ def _refusal(limit: str, window: int, reset_at: float) -> RateLimitExceeded:
     return RateLimitExceeded(
         details={"limit": limit, "window": window, "reset_at": int(reset_at)}, retry_after_seconds=wait
     )
-
-

@@ -26,7 +26,9 @@ class Reply:
     refusal: DomainError | None = None
 
 
-def success_body(data: Any, message: str, *, code: str | None = None, pagination: dict[str, Any] | None = None) -> bytes:
+def success_body(
+    data: Any, message: str, *, code: str | None = None, pagination: dict[str, Any] | None = None
+) -> bytes:
     """Return the body of a success as JSON."""
     body: dict[str, Any] = {
         "status": "success",

@@ -1,10 +1,10 @@
 """What identity's doors take and give."""
 
+import marshmallow as ma
 from marshmallow import fields, validates
 
 from shared.identity.names import clean_name
 from web.http.schema import Email, Id, Schema, Text
-import marshmallow as ma
 
 
 class Password(fields.String):

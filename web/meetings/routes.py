@@ -25,7 +25,7 @@ from shared.meetings.service import MeetingWish
 from shared.participants import queries, snapshot
 from shared.participants.errors import NotInside, ParticipantExists
 from shared.participants.models import JOINED, WAITING
-from shared.policies.service import get_policy
+from shared.policies.cache import get_policy
 from web.http.door import door
 from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
 from web.http.reply import Reply
@@ -182,7 +182,7 @@ def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
         "active_participants": counts.get(JOINED, 0),
         "waiting_participants": counts.get(WAITING, 0),
         "is_recording": False,
-        "is_locked": get_policy(tx, meeting_id).lock_meeting,
+        "is_locked": get_policy(tx, meeting).lock_meeting,
         "cursors": queries.cursors(tx, membership.me),
     }
 
@@ -196,9 +196,7 @@ def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
     many=True,
     refusals=(MeetingNotFound, NotInside),
 )
-def meeting_events(
-    tx: Transaction, actor: Actor, meeting_id: str, stream: str, after_seq: int, limit: int
-) -> Reply:
+def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, after_seq: int, limit: int) -> Reply:
     """Read a stream of the ledger, in order
 
     `meeting` for everybody who is or was inside, from the time they were; `me` for your own; `hosts` for hosts and

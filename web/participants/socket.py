@@ -1,10 +1,24 @@
-"""One's own flags over the WebSocket."""
+"""One's own flags over the WebSocket, and what is told about participants."""
+
+from marshmallow import fields
 
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants.events import (
+    ConnectionStatusChanged,
+    EntryRequested,
+    EntryWithdrawn,
+    HandRaised,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantUpdated,
+    ScreenShareChanged,
+)
 from shared.participants.flags import Flags, set_my_flags
-from web.http.schema import Bool, Schema
-from web.participants.schemas import FlagsRequest
+from shared.participants.models import CONNECTED, RECONNECTING, STATUSES
+from web.http.schema import Bool, Choice, Id, Schema, Time
+from web.participants.schemas import FlagsRequest, ParticipantView
+from web.realtime.announcements import announces
 from web.realtime.dispatch import frame
 
 
@@ -36,3 +50,54 @@ def raise_hand(tx: Transaction, actor: Actor, meeting_id: str, is_hand_raised: b
 def share_screen(tx: Transaction, actor: Actor, meeting_id: str, is_screen_sharing: bool) -> Position | None:
     """Begin or stop to share a screen."""
     return set_my_flags(tx, meeting_id, actor, Flags(is_screen_sharing=is_screen_sharing)).signal
+
+
+class PersonData(Schema):
+    """Whom an event is about; `user_id` is null for guests."""
+
+    participant_id = Id(required=True)
+    user_id = Id(required=True, allow_none=True)
+    user_name = fields.String(required=True)
+
+
+class LeaveData(PersonData):
+    """Who is out, since when, and why."""
+
+    status = Choice(*STATUSES, required=True)
+    left_at = Time(required=True, allow_none=True)
+    reason = Choice("left", "connection_lost", required=True)
+
+
+class WaitingData(PersonData):
+    """Somebody in front of the door, or no longer; `position` and `waiting_since` while they wait."""
+
+    action = Choice("waiting", "withdrawn", required=True)
+    waiting_since = Time(allow_none=True)
+    position = fields.Integer()
+
+
+class HandData(PersonData):
+    """A hand that went up or down."""
+
+    is_hand_raised = fields.Boolean(required=True)
+    hand_raised_at = Time(required=True, allow_none=True)
+
+
+class ScreenData(PersonData):
+    """A screen that is shared now, or no longer."""
+
+    is_screen_sharing = fields.Boolean(required=True)
+
+
+class ConnectionStatusData(PersonData):
+    """Whether somebody inside can be reached."""
+
+    status = Choice(CONNECTED, RECONNECTING, required=True)
+
+
+announces(ParticipantView(), ParticipantJoined, ParticipantUpdated)
+announces(LeaveData(), ParticipantLeft)
+announces(WaitingData(), EntryRequested, EntryWithdrawn)
+announces(HandData(), HandRaised)
+announces(ScreenData(), ScreenShareChanged)
+announces(ConnectionStatusData(), ConnectionStatusChanged)

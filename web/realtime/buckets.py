@@ -6,7 +6,7 @@ import time
 class TokenBucket:
     """`capacity` tokens, refilled evenly over `per_seconds`."""
 
-    __slots__ = ("_tokens", "_at", "capacity", "rate")
+    __slots__ = ("_at", "_tokens", "capacity", "rate")
 
     def __init__(self, capacity: int, per_seconds: float) -> None:
         self.capacity = capacity

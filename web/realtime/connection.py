@@ -5,6 +5,7 @@ a thread of its own empties; an owner who reads too slowly for too long is cut o
 (promises M9, M21 to M23; performance.md section 8).
 """
 
+import contextlib
 import select
 import socket
 import threading
@@ -33,22 +34,22 @@ class Connection:
     """A participant's open WebSocket. All methods may be called from any thread or greenlet."""
 
     __slots__ = (
-        "id",
-        "meeting_id",
-        "participant_id",
-        "actor",
-        "address",
-        "expires_at",
-        "last_heard",
-        "closing_since",
-        "close_code",
-        "streams",
-        "_sock",
-        "_send",
+        "_draining",
+        "_lock",
         "_outbox",
         "_outbox_bytes",
-        "_lock",
-        "_draining",
+        "_send",
+        "_sock",
+        "actor",
+        "address",
+        "close_code",
+        "closing_since",
+        "expires_at",
+        "id",
+        "last_heard",
+        "meeting_id",
+        "participant_id",
+        "streams",
     )
 
     def __init__(
@@ -182,10 +183,8 @@ class Connection:
             self.closing_since = time.monotonic()
         self._outbox.clear()
         self._outbox_bytes = 0
-        try:
+        with contextlib.suppress(OSError):  # the peer was faster
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the peer was faster
 
     def receive(self, size: int) -> bytes:
         """Wait for bytes; empty when the connection is over."""

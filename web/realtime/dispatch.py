@@ -194,5 +194,3 @@ def error(frame_id: Any, refusal: DomainError) -> bytes:
             "details": refusal.details,
         }
     )
-
-

@@ -19,13 +19,20 @@ def install(worker: Any) -> None:
     """Let a gunicorn worker drain its sockets when it is told to stop. Called from gunicorn's post_worker_init."""
     engine: Realtime = worker.wsgi.extensions["parley-realtime"]
     stop = signal.getsignal(signal.SIGTERM)
+    asked = threading.Event()
 
     def on_term(number: int, frame: Any) -> None:
-        threading.Thread(target=drain, args=(engine,), name="drain", daemon=True).start()
+        asked.set()  # all that may be done here: under gevent a signal handler must not wait, not even to start a thread
         if callable(stop):
             stop(number, frame)
 
+    threading.Thread(target=_drain_when, args=(asked, engine), name="drain", daemon=True).start()
     signal.signal(signal.SIGTERM, on_term)
+
+
+def _drain_when(asked: threading.Event, engine: Realtime) -> None:
+    asked.wait()
+    drain(engine)
 
 
 def drain(engine: Realtime) -> int:

@@ -260,5 +260,3 @@ def _linger(connection: Connection) -> None:
     while connection.closing_since is not None and time.monotonic() < deadline:
         if not connection.receive(RECEIVE_BYTES):
             return
-
-

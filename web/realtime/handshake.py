@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from flask import Flask, g, request
 
 from shared.core import ledger
-from shared.core.errors import BadRequest, InsufficientPermission, RateLimitExceeded, ServiceUnavailable, ValidationFailed
+from shared.core.errors import (
+    BadRequest,
+    InsufficientPermission,
+    RateLimitExceeded,
+    ServiceUnavailable,
+    ValidationFailed,
+)
+from shared.core.streams import wire_name
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import TokenRevoked, Unauthenticated
@@ -20,7 +27,6 @@ from shared.identity.service import find_actor
 from shared.participants.models import Participant
 from shared.participants.queries import audible_streams, get_participant, may_resume
 from shared.participants.tickets import get_listener, redeem
-from shared.core.streams import wire_name
 from shared.realtime.envelope import timestamp
 from web.http.actor import actor_of, bearer, has_credential
 from web.http.limits import address

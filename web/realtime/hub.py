@@ -38,7 +38,7 @@ class Line(NamedTuple):
 class Topic:
     """A stream that somebody in this process hears."""
 
-    __slots__ = ("key", "meeting_id", "head", "ring", "members", "audience", "lock", "is_known")
+    __slots__ = ("audience", "head", "is_known", "key", "lock", "meeting_id", "members", "ring")
 
     def __init__(self, key: str, meeting_id: str) -> None:
         self.key = key

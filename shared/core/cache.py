@@ -1,0 +1,108 @@
+"""The cache: L1 in the process over L2 in Redis, for what never changes under its key.
+
+A key holds a version (`policy`, meeting, 3). The row that everybody reads anyway, the meeting's, says which version is
+the current one, so an entry can be missing but never stale: nothing has to be dropped, and a lost message or a dead
+Redis cannot leave an old right behind. L2 is read before a transaction and written by workers; a transaction looks
+into L1 only and reads the database when that does not know.
+"""
+
+import hmac
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from shared.core import strict_json
+from shared.core.keyring import Keyring
+from shared.core.metrics import CACHE_LOOKUPS
+
+log = logging.getLogger(__name__)
+
+SIZE = 4096
+TIMEOUT_SECONDS = 0.2
+OPEN_SECONDS = 2.0
+SEAL_LENGTH = 64
+
+
+def redis_key(kind: str, id_: str) -> str:
+    """Return the Redis key under which the newest known version of something lies."""
+    return f"parley:cache:{kind}:{id_}"
+
+
+class Cache:
+    """Entries by kind and id, each with its version. All methods may be called from any thread."""
+
+    def __init__(self, redis_url: str, seconds: int, keyring: Keyring, size: int = SIZE) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._keyring = keyring
+        self._entries: OrderedDict[tuple[str, str], tuple[int, Any]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._open_until = 0.0
+        self._client = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=TIMEOUT_SECONDS,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def get(self, kind: str, id_: str, version: int) -> Any | None:
+        """Return the entry of exactly this version from L1, or None. Never waits."""
+        with self._lock:
+            found = self._entries.get((kind, id_))
+            hit = found is not None and found[0] == version
+            if hit:
+                self._entries.move_to_end((kind, id_))
+        CACHE_LOOKUPS.labels(kind, "l1", "hit" if hit else "miss").inc()
+        return found[1] if hit and found is not None else None
+
+    def put(self, kind: str, id_: str, version: int, value: Any) -> None:
+        """Remember an entry in L1, unless a newer version is there."""
+        with self._lock:
+            found = self._entries.get((kind, id_))
+            if found is None or found[0] <= version:
+                self._entries[kind, id_] = (version, value)
+                self._entries.move_to_end((kind, id_))
+            while len(self._entries) > self._size:
+                self._entries.popitem(last=False)
+
+    def knows(self, kind: str, id_: str) -> bool:
+        """Tell whether L1 has any version."""
+        return (kind, id_) in self._entries
+
+    def fetch(self, kind: str, id_: str) -> dict[str, Any] | None:
+        """Return what L2 has, or None. Waits 0.2 s at most, and not at all for 2 s after Redis did not answer."""
+        if time.monotonic() < self._open_until:
+            return None
+        try:
+            raw: Any = self._client.get(redis_key(kind, id_))
+            found = None if raw is None else self._open(raw)
+        except (redis.RedisError, OSError, ValueError) as broken:
+            self._open_until = time.monotonic() + OPEN_SECONDS
+            log.warning("cache_unreachable", extra={"error": str(broken)})
+            return None
+        CACHE_LOOKUPS.labels(kind, "l2", "hit" if found is not None else "miss").inc()
+        return found if isinstance(found, dict) else None
+
+    def store(self, kind: str, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Write entries to L2, by id, in one round trip. For workers. Raises what the client raises."""
+        pipeline = self._client.pipeline(transaction=False)
+        for id_, value in entries.items():
+            pipeline.set(redis_key(kind, id_), self._seal(strict_json.dumps(value)), ex=self._seconds)
+        pipeline.execute()
+
+    def _seal(self, text: bytes) -> bytes:
+        # Who can write to Redis must not be able to write rights.
+        return self._keyring.digest("cache", text).encode() + text
+
+    def _open(self, sealed: bytes) -> Any:
+        seal, text = sealed[:SEAL_LENGTH], sealed[SEAL_LENGTH:]
+        if not hmac.compare_digest(seal, self._keyring.digest("cache", text).encode()):
+            return None
+        return strict_json.loads(text)

@@ -1,0 +1,41 @@
+"""Forgetting what is over: each kind in bounded chunks, each chunk in a transaction of its own."""
+
+from collections.abc import Callable
+
+from shared.core import idempotency, outbox
+from shared.core.transaction import Transaction
+from shared.identity import service as identity
+from shared.participants import tickets
+from shared.runtime import Runtime
+from workers.task import every
+
+CHUNKS = 200
+
+
+def _outbox(tx: Transaction) -> int:
+    return outbox.forget_done(tx.connection, tx.now)
+
+
+FORGET: tuple[Callable[[Transaction], int], ...] = (
+    tickets.forget_expired,
+    idempotency.forget_expired,
+    identity.forget_expired,
+    _outbox,
+)
+
+
+@every(60, "expiry.forget")
+def forget(runtime: Runtime) -> int:
+    """Delete expired tickets, idempotency keys, sessions with their tokens, and finished outbox rows."""
+    return sum(_all(runtime, each) for each in FORGET)
+
+
+def _all(runtime: Runtime, chunk: Callable[[Transaction], int]) -> int:
+    count = 0
+    for _ in range(CHUNKS):
+        with runtime.transaction() as tx:
+            gone = chunk(tx)
+        count += gone
+        if gone == 0:
+            break
+    return count
