@@ -22,7 +22,7 @@ def install(worker: Any) -> None:
     asked = threading.Event()
 
     def on_term(number: int, frame: Any) -> None:
-        asked.set()  # all that may be done here: under gevent a signal handler must not wait, not even to start a thread
+        asked.set()  # no more than that: under gevent a signal handler must not wait, not even to start a thread
         if callable(stop):
             stop(number, frame)
 
