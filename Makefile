@@ -51,7 +51,7 @@ imports: $(TOOLS) ## import-linter: who may import whom
 
 docs: $(TOOLS) ## generated reference pages match the code
 	@echo '== docs'
-	@$(PY) -m web.cli.reference --check
+	@$(PY) -m dev.reference --check
 
 format: $(TOOLS) ## let ruff repair what it can
 	@$(VENV)/bin/ruff check --quiet --fix . || true

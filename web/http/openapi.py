@@ -8,6 +8,7 @@ from flask_smorest import Api
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 import web
+from shared.core.errors import CATALOGUE
 
 _ASSETS = Path(flask_swagger_ui.__file__).parent / "dist"
 _UI = "/_assets/swagger-ui/"
@@ -16,9 +17,13 @@ assets = Blueprint("assets", __name__)
 
 DESCRIPTION = """The control plane of video meetings: who may be where, what is said, what happened.
 
-Every answer is one envelope. A failure carries a `code` of the [error reference](../../docs/errors) that never changes.
-What happens in a meeting is told over the WebSocket `/ws/meetings/{id}`, described in
+Every answer is one envelope. What happens in a meeting is told over the WebSocket `/ws/meetings/{id}`, described in
 [the AsyncAPI document](/api/v1/asyncapi.json).
+
+A failure carries a `code`, which never changes its meaning:
+
+| Code | Status | Meaning |
+| --- | --- | --- |
 """
 
 
@@ -46,7 +51,7 @@ def install(app: Flask) -> Api:
         OPENAPI_SWAGGER_UI_URL=_UI,
         OPENAPI_SWAGGER_UI_CONFIG={"validatorUrl": None, "persistAuthorization": True, "docExpansion": "list"},
         API_SPEC_OPTIONS={
-            "info": {"description": DESCRIPTION, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+            "info": {"description": _description(), "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
             "security": [{"bearer": []}],
             "servers": [{"url": "/"}],
         },
@@ -55,6 +60,11 @@ def install(app: Flask) -> Api:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     app.register_blueprint(assets)
     return api
+
+
+def _description() -> str:
+    rows = [f"| `{code}` | {error.status} | {error.message} |" for code, error in sorted(CATALOGUE.items())]
+    return DESCRIPTION + "\n".join(rows)
 
 
 class _Api(Api):

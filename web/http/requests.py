@@ -65,7 +65,8 @@ def _measure(response: Response) -> None:
     route = request.url_rule.rule if request.url_rule else "unknown"
     took = time.perf_counter() - g.get("began", time.perf_counter())
     REQUESTS.labels(request.method, route, response.status_code).inc()
-    REQUEST_SECONDS.labels(request.method, route).observe(took)
+    if "HTTP_UPGRADE" not in request.environ:  # a WebSocket lasts as long as its meeting
+        REQUEST_SECONDS.labels(request.method, route).observe(took)
     if route in ("/healthz", "/readyz", "/metrics"):
         return
     log.info(
