@@ -33,6 +33,7 @@ from web.http.schema import Empty, Schema
 from web.http.tokens import Claims
 
 RETRIES = 3
+_READING = ("GET", "HEAD")
 Who = Literal["user", "member", "anyone", "refresh"]
 _KINDS: dict[str, tuple[Any, ...]] = {
     "user": ("access",),
@@ -69,13 +70,8 @@ class Door:
     message: str
     refusals: tuple[type[errors.DomainError], ...]
 
-    def enter(self, path: dict[str, Any]) -> Response:
-        """Answer the request."""
-        claims = _credential(self.who)
-        g.limit_key = claims.subject if claims else address()
-        return self._serve(claims, path)
-
-    def _serve(self, claims: Claims | None, path: dict[str, Any]) -> Response:
+    def serve(self, claims: Claims | None, path: dict[str, Any]) -> Response:
+        """Answer a request whose sender was found out and counted."""
         early = self._wanted() if self.prepare else None
         if self.prepare and early is not None:
             early = self.prepare(early)
@@ -91,7 +87,7 @@ class Door:
 
     def _transact(self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None) -> Response:
         runtime = current_runtime()
-        reads = request.method == "GET"
+        reads = request.method in _READING
         begin = runtime.reading if reads else runtime.transaction
         with begin(consistent=self.consistent) as tx:
             actor = None if claims is None or self.who == "refresh" else actor_of(tx, claims)
@@ -120,7 +116,7 @@ class Door:
 
     def _wanted(self) -> dict[str, Any]:
         try:
-            wanted = dict(self.takes.load(_body())) if request.method != "GET" else {}
+            wanted = dict(self.takes.load(_body())) if request.method not in _READING else {}
             if self.query is not None:
                 wanted.update(self.query.load(_query()))
             elif request.args:
@@ -190,7 +186,7 @@ def door(
 
 def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]], Response]:
     def serve(claims: Claims | None, path: dict[str, Any]) -> Response:
-        return made._serve(claims, path)
+        return made.serve(claims, path)
 
     serve.__name__ = serve.__qualname__ = name
     return limited(made.limit, serve)
@@ -239,7 +235,9 @@ def _keyed_request(claims: Claims | None) -> KeyedRequest | None:
         return None
     if not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise errors.ValidationFailed(details={"Idempotency-Key": [f"Must have 1 to {MAX_KEY_LENGTH} characters."]})
-    return KeyedRequest(claims.subject if claims else "anyone", request.path, key, request.get_data(cache=True))
+    # Somebody without a credential is told apart by address, or two strangers could read each other's answers.
+    caller = claims.subject if claims else f"anyone at {address()}"
+    return KeyedRequest(caller, request.path, key, request.get_data(cache=True))
 
 
 def _replay(stored: StoredAnswer) -> Response:

@@ -20,7 +20,7 @@ DESCRIPTION = """The control plane of video meetings: who may be where, what is 
 Every answer is one envelope. What happens in a meeting is told over the WebSocket `/ws/meetings/{id}`, described in
 [the AsyncAPI document](/api/v1/asyncapi.json).
 
-A failure carries a `code`, which never changes its meaning:
+<details><summary>A failure carries a <code>code</code>, which never changes its meaning: the list</summary>
 
 | Code | Status | Meaning |
 | --- | --- | --- |
@@ -64,7 +64,7 @@ def install(app: Flask) -> Api:
 
 def _description() -> str:
     rows = [f"| `{code}` | {error.status} | {error.message} |" for code, error in sorted(CATALOGUE.items())]
-    return DESCRIPTION + "\n".join(rows)
+    return DESCRIPTION + "\n".join(rows) + "\n\n</details>"
 
 
 class _Api(Api):
