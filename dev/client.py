@@ -27,6 +27,7 @@ from wsproto.events import (
 from wsproto.utilities import ProtocolError
 
 SECONDS = 10.0
+IDLE_SECONDS = 3.0  # the server hangs up on connections that were idle for five
 Json = dict[str, Any]
 
 
@@ -80,6 +81,7 @@ class Api:
         self.token = token
         self._seconds = seconds
         self._connection: http.client.HTTPConnection | None = None  # made at the first call
+        self._last_used = 0.0
 
     def call(
         self,
@@ -123,6 +125,9 @@ class Api:
         return self.call("DELETE", path, **options)
 
     def _send(self, method: str, target: str, data: bytes | None, headers: dict[str, str]) -> Answer:
+        if time.monotonic() - self._last_used > IDLE_SECONDS:
+            self.close()
+        self._last_used = time.monotonic()
         if self._connection is None:
             at = urlsplit(self.base_url)
             self._connection = http.client.HTTPConnection(at.hostname or "", at.port or 80, timeout=self._seconds)

@@ -10,20 +10,23 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.console import Console
 from dev.environment import development_environment, reachable
 from dev.process import port_is_free
 from dev.readiness import ReadinessProbe
+from dev.schema import is_current
 from dev.supervisor import Interrupted, ProgramEnded, Supervisor
 from dev.valkey import Valkey, ValkeyDidNotStart
 
 READY_SECONDS = 60.0
 LANES = "fast,default,media,maintenance"
-GUNICORN_CONFIG = Path(__file__).resolve().parent.parent / "docker" / "gunicorn.conf.py"
+PROJECT = Path(__file__).resolve().parent.parent
+GUNICORN_CONFIG = PROJECT / "docker" / "gunicorn.conf.py"
+MIGRATIONS = PROJECT / "migrations" / "versions"
 
 
 class CannotStart(Exception):
@@ -32,11 +35,15 @@ class CannotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run: `prepare` to its end, then `programs` side by side. They are stopped in the reverse order."""
+    """What to run: `prepare` to its end, then `programs` side by side. They are stopped in the reverse order.
+
+    `done` tells of a step of `prepare`, from the environment, that there is nothing to do.
+    """
 
     prepare: Mapping[str, list[str]]
     programs: Mapping[str, list[str]]
     ready_seconds: float = READY_SECONDS
+    done: Mapping[str, Callable[[Mapping[str, str]], bool]] = field(default_factory=dict)
 
 
 def product() -> Plan:
@@ -51,6 +58,7 @@ def product() -> Plan:
             "worker": [*celery, "-A", "celery_app", "worker", *worker],
             "beat": [*celery, "-A", "celery_app", "beat", "-l", "WARNING", "-s", "var/beat/schedule"],
         },
+        done={"migrate": lambda environ: is_current(environ["DATABASE_URL"], MIGRATIONS)},
     )
 
 
@@ -67,6 +75,9 @@ def launch(plan: Plan, root: Path, given: Mapping[str, str]) -> int:
         if "REDIS_URL" not in environ:
             environ["REDIS_URL"] = _start_valkey(supervisor, console, root)
         for name, command in plan.prepare.items():
+            if name in plan.done and plan.done[name](environ):
+                console.say(name, "nothing to do")
+                continue
             supervisor.run(name, command, environ)
             console.say(name, "done")
         for name, command in plan.programs.items():

@@ -25,6 +25,7 @@ def run() -> None:
         if is_postgresql:
             connection.execute(text("SET lock_timeout = '2s'"))
             connection.execute(text("SET statement_timeout = 0"))
+            connection.connection.driver_connection.patience = None  # an index may take its time
             connection.commit()
         context.configure(
             connection=connection,

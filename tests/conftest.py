@@ -26,6 +26,23 @@ from tests.stack import Stack, migrate
 from web.app import create_app
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not for this run: `postgres_only` on SQLite, and `full` unless it is asked for."""
+    unfit = set()
+    if _database_kind() == "sqlite":
+        unfit.add("postgres_only")
+    if "full" not in config.option.markexpr:
+        unfit.add("full")
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unfit)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _database_kind() -> str:
+    return os.environ.get("PARLEY_TEST_DB", "sqlite")
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[Valkey]:
     """A Valkey server of this test process."""
@@ -36,7 +53,7 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture(scope="session")
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a migrated database of this test process."""
-    if os.environ.get("PARLEY_TEST_DB", "sqlite") == "sqlite":
+    if _database_kind() == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('database')}/parley.db"
         migrate(url)
         yield url

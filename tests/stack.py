@@ -77,15 +77,20 @@ class Stack:
         )
         return index
 
-    def start_worker(self, name: str = "worker") -> None:
-        """Start a Celery worker for all lanes."""
+    def start_worker(self, name: str = "worker", *, app: str = "celery_app", **more: str) -> None:
+        """Start a Celery worker for all lanes; `app` may be a module that adds jobs to celery_app's."""
         options = ["-Q", LANES, "-c", "2", "-l", "WARNING", "--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
-        self._spawn(name, ["celery", "-q", "-A", "celery_app", "worker", *options], PYTHONWARNINGS="ignore")
+        self._spawn(name, ["celery", "-q", "-A", app, "worker", *options], PYTHONWARNINGS="ignore", **more)
 
-    def start_beat(self, name: str = "beat") -> None:
-        """Start a beat."""
-        schedule = str(self._directory / f"{name}-schedule")
-        self._spawn(name, ["celery", "-q", "-A", "celery_app", "beat", "-l", "WARNING", "-s", schedule, "--pidfile="])
+    def start_beat(self, name: str = "beat", *, scheduler: str | None = None, **more: str) -> None:
+        """Start a beat, with Celery's own scheduler unless one is named."""
+        keeper = ["-s", str(self._directory / f"{name}-schedule")] if scheduler is None else ["-S", scheduler]
+        command = ["celery", "-q", "-A", "celery_app", "beat", "-l", "WARNING", *keeper, "--pidfile="]
+        self._spawn(name, command, **more)
+
+    def kill(self, name: str) -> None:
+        """Kill -9 a process and all that it started."""
+        kill_session(self.processes[name])
 
     def _spawn(self, name: str, command: list[str], **more: str) -> None:
         with (self._directory / f"{name}.log").open("ab") as log:

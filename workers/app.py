@@ -7,7 +7,6 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import worker_ready
-from celery.worker.request import Request
 
 import workers.expiry
 import workers.livekit
@@ -53,33 +52,30 @@ def configure(settings: Settings) -> Celery:
     )
     runtimes = Runtimes(lambda: build_runtime(settings))
     for name in JOB_TASKS:
-        _register(app, name, _traced(runtimes, partial(_job, name=name)))
+        _register(app, name, partial(_work_on_job, runtimes))
     for name in PERIODIC_TASKS:
-        _register(app, name, _traced(runtimes, partial(_periodic, name=name)))
+        _register(app, name, partial(_work_on_periodic, runtimes))
     worker_ready.connect(partial(_sign_in, runtimes), weak=False)
     return app
 
 
-def _job(runtime: Runtime, row_id: str, *, name: str) -> str:
-    return run_job(runtime, name, row_id)
-
-
-def _periodic(runtime: Runtime, *, name: str) -> str:
-    return run_periodic(runtime, name)
-
-
-def _register(app: Celery, name: str, function: Callable[..., str]) -> None:
-    app.task(function, name=name, bind=True)
-
-
-def _traced(runtimes: Runtimes, work: Callable[..., str]) -> Callable[..., str]:
+def _register(app: Celery, name: str, work: Callable[..., str]) -> None:
     def task(self: Any, *arguments: str) -> str:
-        request: Request = self.request
         clear_contextvars()
-        bind_contextvars(task_id=request.id, task=self.name)
-        return work(runtimes.get(), *arguments)
+        bind_contextvars(task_id=self.request.id, task=self.name)
+        return work(self, *arguments)
 
-    return task
+    app.task(task, name=name, bind=True, shared=False)  # this application's alone, not every Celery's of the process
+
+
+def _work_on_job(runtimes: Runtimes, task: Any, row_id: str) -> str:
+    # Set by kombu wherever it puts a message back: its worker was killed or stopped, or held it for too long.
+    redelivered = bool((task.request.delivery_info or {}).get("redelivered"))
+    return run_job(runtimes.get(), task.name, row_id, redelivered=redelivered)
+
+
+def _work_on_periodic(runtimes: Runtimes, task: Any) -> str:
+    return run_periodic(runtimes.get(), task.name)
 
 
 def _sign_in(runtimes: Runtimes, **_: Any) -> None:

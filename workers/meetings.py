@@ -1,11 +1,15 @@
 """Meetings: those over their time end, those about to begin are made warm."""
 
+import logging
+
 from shared.core.errors import DomainError
 from shared.meetings import service as meetings
 from shared.meetings.queries import soon_and_running
 from shared.policies import cache as policy_cache
 from shared.runtime import Runtime
 from workers.task import every
+
+log = logging.getLogger(__name__)
 
 
 @every(5, "meetings.end_overdue", lane="fast")
@@ -20,6 +24,9 @@ def end_overdue(runtime: Runtime) -> int:
                 meetings.end(tx, meeting_id, None)
         except DomainError:
             continue  # somebody ended it meanwhile
+        except Exception:  # it must not keep those behind it running; it comes again in five seconds
+            log.exception("meeting_not_ended", extra={"meeting_id": meeting_id})
+            continue
         count += 1
     return count
 

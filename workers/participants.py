@@ -12,7 +12,7 @@ def sweep_processes(runtime: Runtime) -> int:
         return heartbeat.sweep_processes(tx)
 
 
-@every(5, "participants.sweep_stale", lane="fast")
+@every(2, "participants.sweep_stale", lane="fast")  # 25 s of silence, 30 s of grace, 60 s in all
 def sweep_stale(runtime: Runtime) -> int:
     """Let people leave whose grace is over, meeting by meeting, at most 500 a transaction."""
     with runtime.reading() as tx:

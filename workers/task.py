@@ -105,12 +105,12 @@ def _job(job_type: type[J], payload: dict[str, Any]) -> J:
     return job_type(**{name: value for name, value in payload.items() if name in known})
 
 
-def run_job(runtime: Runtime, name: str, row_id: str) -> str:
+def run_job(runtime: Runtime, name: str, row_id: str, *, redelivered: bool = False) -> str:
     """Work on one outbox row; return the outcome: done, skipped, retry or dead. Raises nothing of the work's own."""
     began = time.perf_counter()
     with runtime.transaction() as tx:
-        claimed = outbox.claim(tx.connection, row_id, tx.now)
-    if claimed is None or claimed.name != name:
+        claimed = outbox.claim(tx.connection, row_id, name, tx.now, redelivered=redelivered)
+    if claimed is None:
         return _count(name, "skipped", began)
     try:
         JOB_TASKS[name].run(runtime, claimed)

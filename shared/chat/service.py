@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, and_, or_, select, update
 
 from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
+from shared.chat.links import is_web_address
 from shared.chat.models import Message, messages, reactions
 from shared.core import ledger, strict_json
 from shared.core.errors import InsufficientPermission, NotFound, ValidationFailed
@@ -128,11 +129,15 @@ def _tell(
     return {end: at for end in ends if (at := tx.emit(make(message, end))) is not None}
 
 
-def _visible(tx: Transaction, membership: Membership, message_id: str) -> Message:
-    """Return a message that `me` may read. Raises NotFound, alike for what does not exist and what is not theirs."""
+def _visible(tx: Transaction, membership: Membership, message_id: str, *, lock: bool = False) -> Message:
+    """Return a message that `me` may read. Raises NotFound, alike for what does not exist and what is not theirs.
+
+    `lock` keeps others from changing it until the commit: who edits must not meet a deletion half-way.
+    """
     row = None
     if is_id(message_id):
-        row = tx.first(_readable(membership.me).where(messages.c.id == message_id))
+        query = _readable(membership.me).where(messages.c.id == message_id)
+        row = tx.first(query.with_for_update(of=messages) if lock else query)
     if row is None:
         raise NotFound("There is no such message.")
     return Message.of(row)
@@ -189,14 +194,16 @@ def seen_by(message: Message, participant_id: str) -> tuple[int, str]:
 def edit(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, content: str) -> Told:
     """Change the text of one's own message. Emits MessageEdited; the ledger forgets the old text.
 
-    Raises as `post`, NotFound, InsufficientPermission (somebody else's).
+    Raises as `post`, NotFound, InsufficientPermission (somebody else's), ValidationFailed (a link that is none).
     """
     membership = _writer(tx, meeting_id, actor)
-    message = _visible(tx, membership, message_id)
+    message = _visible(tx, membership, message_id, lock=True)
     if message.sender_id != membership.me.id:
         raise InsufficientPermission("Only the author can edit a message.")
     if message.deleted_at is not None:
         raise NotFound("There is no such message.")
+    if message.message_type == "link" and not is_web_address(content):
+        raise ValidationFailed(details={"content": ["Must be an http or https URL."]})
     tx.execute(update(messages).where(messages.c.id == message_id).values(content=content, edited_at=tx.now))
     message = replace(message, content=content, edited_at=tx.now)
     _rewrite(tx, message)
@@ -212,7 +219,7 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
     """
     membership = get_inside(tx, meeting_id, actor)
     me = membership.me
-    message = _visible(tx, membership, message_id)
+    message = _visible(tx, membership, message_id, lock=True)
     if message.sender_id != me.id and not me.is_staff:
         raise InsufficientPermission("Only the author, hosts and co-hosts can delete a message.")
     if message.sender_id != me.id and message.is_private:
@@ -230,13 +237,21 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
 
 
 def _rewrite(tx: Transaction, message: Message) -> None:
-    """Let the ledger say what the message is now, where it said what it was: who resumes must not read old text."""
-    data = strict_json.dumps({"action": "posted", **message.public()}).decode()
+    """Let the ledger say what the message is now, wherever it said what it was: who resumes must not read old text."""
+    posted = strict_json.dumps({"action": "posted", **message.public()}).decode()
+    edited = strict_json.dumps({"action": "edited", **message.public()}).decode()
+    beginning = strict_json.dumps({"action": "edited", "message_id": message.id}).decode().rstrip("}")
     if message.recipient_id is None:
-        ledger.redact(tx.connection, meeting_stream(message.meeting_id), message.seq, data)
-        return
-    ledger.redact(tx.connection, personal_stream(message.sender_id), message.seq, data)
-    ledger.redact(tx.connection, personal_stream(message.recipient_id), message.recipient_seq or 0, data)
+        told = {meeting_stream(message.meeting_id): message.seq}
+    else:
+        told = {
+            personal_stream(message.sender_id): message.seq,
+            personal_stream(message.recipient_id): message.recipient_seq or 0,
+        }
+    for stream, seq in told.items():
+        ledger.redact(tx.connection, stream, seq, posted)
+        if message.edited_at is not None:
+            ledger.redact_later(tx.connection, stream, seq, beginning, edited)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ class Database:
             f"-c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s -c lock_timeout={LOCK_TIMEOUT_SECONDS}s "
             "-c idle_in_transaction_session_timeout=15s -c synchronous_commit=on -c timezone=UTC"
         )
-        return create_engine(
+        engine = create_engine(
             self.url,
             pool_size=pool_size,
             max_overflow=pool_size,
@@ -139,6 +139,14 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={"connect_timeout": 2, "options": options, "application_name": "parley"},
         )
+
+        @event.listens_for(engine, "do_connect")
+        def on_connect(_dialect: Any, _record: Any, arguments: list[Any], named: dict[str, Any]) -> Any:
+            from shared.core.postgresql import ImpatientConnection  # the driver is left out where SQLite is used
+
+            return ImpatientConnection.connect(*arguments, **named)
+
+        return engine
 
     @contextmanager
     def connection(self, *, read_only: bool = False, consistent: bool = False) -> Iterator[Connection]:

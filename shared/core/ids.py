@@ -2,15 +2,19 @@
 
 import re
 
-from ulid import ULID
+from ulid import PureRandomPolicy, ULIDGenerator
 
 _FORM = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 LENGTH = 26
 
+# By default the second id of a millisecond is the first plus one. Ids are handed to strangers (X-Request-ID), who
+# could then guess the meeting that was made in the same moment.
+_generator = ULIDGenerator(policy=PureRandomPolicy())
+
 
 def new_id() -> str:
     """Return a fresh ULID in its canonical upper-case form."""
-    return str(ULID())
+    return str(_generator.generate())
 
 
 def is_id(text: object) -> bool:

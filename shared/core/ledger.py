@@ -118,6 +118,14 @@ def redact(connection: Connection, stream: str, seq: int, data: str) -> None:
     connection.execute(update(events).where(events.c.stream == stream, events.c.seq == seq).values(data=data))
 
 
+def redact_later(connection: Connection, stream: str, seq: int, beginning: str, data: str) -> None:
+    """Replace likewise what all those events behind `seq` said whose data have this beginning."""
+    behind = (events.c.stream == stream, events.c.seq > seq)
+    connection.execute(
+        update(events).where(*behind, events.c.data.startswith(beginning, autoescape=True)).values(data=data)
+    )
+
+
 def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Return the last number of each stream; 0 for a stream that has no event yet."""
     wanted = list(keys)

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -13,20 +13,29 @@ _SECRET_NAMES = re.compile(r"passw|passcode|secret|token|ticket|authorization|co
 _SECRET_VALUES = re.compile(
     r"eyJ[\w-]{10,}\.[\w-]+\.[\w-]+"  # JWT
     r"|(?<=ticket=)[\w-]+"
-    r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"  # user:password@ in URLs
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"  # user:password@ and :password@ in URLs
 )
 
 
 def redact(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank out values that are, or look like, credentials."""
+    """Blank out values that are, or look like, credentials, however deep they lie."""
     for name, value in line.items():
-        if name == "event":
-            line[name] = _SECRET_VALUES.sub("[redacted]", str(value))
-        elif _SECRET_NAMES.search(name):
-            line[name] = "[redacted]"
-        elif isinstance(value, str):
-            line[name] = _SECRET_VALUES.sub("[redacted]", value)
+        line[name] = _without_secrets(value) if name == "event" else _redacted(name, value)
     return line
+
+
+def _redacted(name: str, value: Any) -> Any:
+    return "[redacted]" if _SECRET_NAMES.search(name) else _without_secrets(value)
+
+
+def _without_secrets(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _redacted(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_without_secrets(inner) for inner in value]
+    return _SECRET_VALUES.sub("[redacted]", str(value))
 
 
 def configure(level: str, service: str) -> None:
@@ -39,7 +48,6 @@ def configure(level: str, service: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
         structlog.processors.format_exc_info,
         _add_service(service),
-        redact,
     ]
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
@@ -47,6 +55,7 @@ def configure(level: str, service: str) -> None:
             foreign_pre_chain=steps,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact,
                 structlog.processors.JSONRenderer(sort_keys=True),
             ],
         )

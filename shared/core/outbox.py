@@ -6,7 +6,7 @@ relay. The message carries only the row's id: the worker reads the payload here,
 
     pending --claim--> running --finish--> done
                                --fail----> pending (later), and after MAX_ATTEMPTS dead
-                               --lease over--> pending (the worker is gone)
+                               --lease over, or the message is delivered again--> running (the worker is gone)
 """
 
 from collections.abc import Sequence
@@ -81,24 +81,27 @@ def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Er
     return [Errand(str(row["id"]), str(row["name"]), str(row["lane"])) for row in rows]
 
 
-def claim(connection: Connection, row_id: str, now: datetime) -> Claim | None:
-    """Take a pending row for one lease. None when it is done, dead, unknown or in another worker's hands.
+def claim(connection: Connection, row_id: str, name: str, now: datetime, *, redelivered: bool = False) -> Claim | None:
+    """Take a pending row of the task `name` for one lease.
+
+    None when it is done, dead, unknown, another task's or in another worker's hands. `redelivered` says that the
+    broker gives out a message once more: whoever had it is dead, and its lease need not be waited for.
 
     Counts the attempt before the work starts, so that a task that kills its worker is bounded too.
     """
+    is_orphan = outbox.c.state == "running"
+    if not redelivered:
+        is_orphan &= outbox.c.next_at <= now
     row = connection.execute(
         update(outbox)
-        .where(
-            outbox.c.id == row_id,
-            (outbox.c.state == "pending") | ((outbox.c.state == "running") & (outbox.c.next_at <= now)),
-        )
+        .where(outbox.c.id == row_id, outbox.c.name == name, (outbox.c.state == "pending") | is_orphan)
         .values(state="running", attempts=outbox.c.attempts + 1, next_at=now + timedelta(seconds=LEASE_SECONDS))
         .returning(outbox.c.id, outbox.c.name, outbox.c.payload, outbox.c.attempts)
     ).one_or_none()
     if row is None:
         return None
     if row.attempts > MAX_ATTEMPTS:
-        bury(connection, row_id, "gave up: the work never came to an end", now)
+        _bury(connection, row_id, "gave up: the work never came to an end", now)
         return None
     return Claim(row.id, row.name, row.payload, row.attempts)
 
@@ -114,21 +117,22 @@ def finish(connection: Connection, row_id: str, now: datetime) -> bool:
 
 
 def fail(connection: Connection, claimed: Claim, why: str, now: datetime) -> bool:
-    """Put a row back for later, or bury it after MAX_ATTEMPTS. Returns whether it will be tried again."""
-    if claimed.attempt >= MAX_ATTEMPTS:
-        bury(connection, claimed.id, why, now)
-        return False
+    """Put a row back for later, or bury it after MAX_ATTEMPTS. Returns whether it will be tried again.
+
+    Changes nothing when the claim is no longer good: the work was done meanwhile, or another worker has it.
+    """
+    again = claimed.attempt < MAX_ATTEMPTS
     delay = timedelta(seconds=min(2.0**claimed.attempt, 300.0))
+    change = {"state": "pending", "next_at": now + delay} if again else {"state": "dead", "finished_at": now}
     connection.execute(
         update(outbox)
-        .where(outbox.c.id == claimed.id, outbox.c.state == "running")
-        .values(state="pending", next_at=now + delay, error=why[:2000])
+        .where(outbox.c.id == claimed.id, outbox.c.state == "running", outbox.c.attempts == claimed.attempt)
+        .values(**change, error=why[:2000])
     )
-    return True
+    return again
 
 
-def bury(connection: Connection, row_id: str, why: str, now: datetime) -> None:
-    """Move a row to the dead letters."""
+def _bury(connection: Connection, row_id: str, why: str, now: datetime) -> None:
     connection.execute(
         update(outbox).where(outbox.c.id == row_id).values(state="dead", finished_at=now, error=why[:2000])
     )

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from celery import Celery
 from kombu import Exchange, Queue
@@ -78,11 +78,10 @@ class TaskQueue:
         """Tell whether the last attempt reached the broker."""
         return time.monotonic() >= self._open_until
 
-    def dispatch(self, errands: Iterable[Errand]) -> None:
+    def dispatch(self, errands: Sequence[Errand]) -> None:
         """Take errands whose transaction has been committed. Returns at once."""
-        before = len(self._waiting)
-        self._waiting.extend(errands)
-        if len(self._waiting) != before:
+        if errands:
+            self._waiting.extend(errands)
             self._ensure_running()
             self._wake.set()
 

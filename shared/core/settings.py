@@ -9,7 +9,8 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_origin
 
-from environs import EnvError, FileAwareEnv
+from environs import FileAwareEnv
+from limits import parse
 
 MIN_SECRET_BYTES = 32
 
@@ -104,7 +105,7 @@ def load(root: Path) -> Settings:
     Falls back to `.env` in `root`, the project's folder, and in development to secrets kept under `var/`.
     Raises UnsafeSettings with every setting that must not go live.
     """
-    env = FileAwareEnv(expand_vars=False)
+    env = FileAwareEnv(expand_vars=False, strip_whitespace=True)  # files of secrets end with a newline
     env.read_env(str(root / ".env"), recurse=False)
     if env.str("PARLEY_ENV", "production") != "production":
         _keep_development_secrets(root / "var" / "secrets.env")
@@ -121,11 +122,10 @@ def _parse(env: FileAwareEnv) -> Settings:
     given: dict[str, Any] = {}
     for each in fields(Settings):
         name = environment_name(each)
-        if not env.str(name, ""):
-            continue
         try:
-            given[each.name] = env.list(name) if get_origin(each.type) is list else read[each.type](name)
-        except EnvError as broken:
+            if env.str(name, ""):
+                given[each.name] = env.list(name) if get_origin(each.type) is list else read[each.type](name)
+        except ValueError as broken:
             raise UnsafeSettings({name: f"cannot be read: {broken}"}) from None
     return Settings(**given)
 
@@ -143,8 +143,21 @@ def _problems(s: Settings) -> dict[str, str]:
         found["LIVEKIT_SERVER_URL"] = "set LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or none of them"
     if any(origin == "*" or not origin.startswith(("http://", "https://")) for origin in s.allowed_origins):
         found["ALLOWED_ORIGINS"] = "must list exact origins such as https://meet.example.com; * is not one"
+    found.update(_unreadable_limits(s))
     if s.is_production:
         found.update(_production_problems(s))
+    return found
+
+
+def _unreadable_limits(s: Settings) -> dict[str, str]:
+    """Return the rate limits that nobody could apply: the limiter would leave them out without a word."""
+    found: dict[str, str] = {}
+    for each in fields(s):
+        if each.name.startswith("ratelimit_") and each.type is str:
+            try:
+                parse(getattr(s, each.name))
+            except ValueError:
+                found[environment_name(each)] = "must look like 100/hour"
     return found
 
 

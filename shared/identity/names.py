@@ -1,22 +1,30 @@
 """Names that people show to each other."""
 
+import re
 import unicodedata
 
 MAX_LENGTH = 100
+
+# A zero-width joiner makes one emoji of several; anywhere else it only hides.
+_HIDING_JOINER = re.compile(
+    r"(?<![\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d|\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff])"
+)
+# Blank, although Unicode calls them letters and a symbol.
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def clean_name(text: str) -> str:
     """Return a display name without what could deceive: NFC, one line, no control, bidi or invisible characters.
 
-    An emoji's zero-width joiner stays. The result may be empty; the caller decides whether that is allowed.
+    The zero-width joiner inside an emoji stays. The result may be empty; the caller decides whether that is allowed.
     """
-    normal = unicodedata.normalize("NFC", text)
-    kept = "".join(" " if c.isspace() else c for c in normal if _is_visible(c))
-    return " ".join(kept.split())[:MAX_LENGTH].strip().strip("\u200d")
+    kept = "".join(" " if c.isspace() else c for c in text if _is_visible(c))
+    normal = unicodedata.normalize("NFC", _HIDING_JOINER.sub("", kept))
+    return _HIDING_JOINER.sub("", " ".join(normal.split())[:MAX_LENGTH]).strip()
 
 
 def _is_visible(character: str) -> bool:
     if character.isspace() or character == "\u200d":
         return True
     # Cc control, Cf format (bidi marks, zero width), Cs surrogates, Co private use, Cn unassigned
-    return not unicodedata.category(character).startswith("C")
+    return character not in _BLANK and not unicodedata.category(character).startswith("C")

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shared.core.messages import MeetingEvent
-from shared.core.streams import hosts_stream
+from shared.core.streams import hosts_stream, personal_stream
+from shared.meetings.events import MeetingFinished
 from shared.participants.models import Participant
 from shared.realtime import close_codes, effects
 
@@ -71,6 +72,18 @@ class EntryRequested(MeetingEvent):
             "waiting_since": p.waiting_since,
             "position": self.position,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitedInVain(MeetingFinished):
+    """The meeting is over, for somebody in its waiting room: told on a stream of their own."""
+
+    participant_id: str
+
+    @property
+    def stream(self) -> str:
+        """Return the stream of the one who waited."""
+        return personal_stream(self.participant_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,8 @@ def sweep_processes(tx: Transaction) -> int:
     count = 0
     for process_id, last_seen in presence.dead_processes(tx.connection, tx.now):
         people = presence.bereaved(tx.connection, process_id)
+        # Who comes back elsewhere right now is either counted below, or waits here and finds a lost one to report back.
+        tx.all(select(participants.c.id).where(participants.c.id.in_(people)).order_by("id").with_for_update())
         presence.forget(tx.connection, process_id)
         alone = [p for p in people if presence.count_of(tx.connection, p, tx.now) == 0]
         count += lost(tx, alone, last_seen)
@@ -105,7 +107,9 @@ def sweep_meeting(tx: Transaction, meeting_id: str) -> int:
     )
     if running is None:
         return 0
-    rows = tx.all(_stale(tx).where(participants.c.meeting_id == meeting_id).limit(SWEEP_LIMIT))
+    # Locked, and read again once they are: somebody may be coming back at this moment.
+    mine = _stale(tx).where(participants.c.meeting_id == meeting_id).order_by(participants.c.id).limit(SWEEP_LIMIT)
+    rows = tx.all(mine.with_for_update(skip_locked=True))
     for person in map(Participant.of, rows):
         if person.is_inside:
             take_out(tx, person, "connection_lost")

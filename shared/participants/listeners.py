@@ -1,6 +1,6 @@
 """What participants do when something happens elsewhere."""
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from shared.core import ledger
 from shared.core.listeners import listens_to
@@ -9,6 +9,7 @@ from shared.core.transaction import Transaction
 from shared.identity.events import UserRegistered
 from shared.livekit.jobs import DeleteRoom
 from shared.meetings.events import MeetingCreated, MeetingFinished
+from shared.participants.events import WaitedInVain
 from shared.participants.invitations import invite, redeem
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
 from shared.participants.service import add_place
@@ -29,13 +30,26 @@ def redeem_invitations(tx: Transaction, event: UserRegistered) -> None:
 
 @listens_to(MeetingFinished)
 def everybody_has_left(tx: Transaction, event: MeetingFinished) -> None:
-    """End all stays in two statements; one event told it to everybody."""
+    """End all stays in two statements. One event told it to all inside; those who wait are told one by one."""
     last = ledger.heads(tx.connection, [meeting_stream(event.meeting_id)])[meeting_stream(event.meeting_id)]
     tx.execute(
         update(stays)
         .where(stays.c.meeting_id == event.meeting_id, stays.c.left_at.is_(None))
         .values(left_at=tx.now, left_seq=last)
     )
+    in_vain = select(participants.c.id).where(
+        participants.c.meeting_id == event.meeting_id, participants.c.status == WAITING
+    )
+    for row in tx.all(in_vain.order_by(participants.c.id)):
+        tx.emit(
+            WaitedInVain(
+                meeting_id=event.meeting_id,
+                actor_id=event.actor_id,
+                meeting=event.meeting,
+                ended_at=event.ended_at,
+                participant_id=row.id,
+            )
+        )
     tx.execute(
         update(participants)
         .where(participants.c.meeting_id == event.meeting_id, participants.c.status.in_((JOINED, WAITING)))

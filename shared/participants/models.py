@@ -139,6 +139,11 @@ class Participant:
         """Tell whether this person is in the meeting now."""
         return self.status == JOINED
 
+    @property
+    def was_inside(self) -> bool:
+        """Tell whether this person is out and was in the meeting before; a waiter who went away never was."""
+        return self.status == LEFT and self.joined_at is not None
+
     def public(self) -> dict[str, Any]:
         """Return what other participants may see (contract 4): never an address or an e-mail."""
         return {

@@ -96,10 +96,11 @@ def get_inside(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
 def get_reader(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     """Return the membership of somebody who may read what happened inside: who is or was there, and hosts.
 
-    Raises MeetingNotFound, NotInside (invited, waiting).
+    Raises MeetingNotFound, NotInside (invited, waiting, gone from the waiting room).
     """
     membership = get_membership(tx, meeting_id, actor)
-    if membership.me.status not in (JOINED, LEFT) and not membership.me.is_staff:
+    me = membership.me
+    if not (me.is_inside or me.was_inside or me.is_staff):
         raise NotInside
     return membership
 
@@ -119,11 +120,11 @@ def get_participant(tx: Transaction, meeting_id: str, participant_id: str) -> Pa
 def roster(me: Participant, statuses: list[str] | None, after_id: str, limit: int) -> Select[Any]:
     """Return the query for the participants `me` may see, in the order of their ids.
 
-    Attendees see who is or was inside; the other states are for hosts and co-hosts.
+    Attendees see who is or was inside; the other states, and who only waited, are for hosts and co-hosts.
     """
     visible = {INVITED, WAITING, JOINED, LEFT, REMOVED, DENIED} if me.is_staff else {JOINED, LEFT}
     wanted = visible & set(statuses) if statuses else visible
-    return (
+    query = (
         select(participants)
         .where(
             participants.c.meeting_id == me.meeting_id,
@@ -133,6 +134,7 @@ def roster(me: Participant, statuses: list[str] | None, after_id: str, limit: in
         .order_by(participants.c.id)
         .limit(limit)
     )
+    return query if me.is_staff else query.where(participants.c.joined_at.is_not(None))
 
 
 def hands(tx: Transaction, meeting_id: str) -> list[Participant]:
@@ -211,7 +213,7 @@ def audible_streams(me: Participant) -> list[str]:
 def cursors(tx: Transaction, me: Participant) -> dict[str, int]:
     """Return the heads of the streams somebody may read, by wire name. Hosts may read theirs from outside too."""
     keys = audible_streams(me)
-    if me.is_staff or me.status == LEFT:
+    if me.is_staff or me.was_inside:
         keys = sorted({*keys, meeting_stream(me.meeting_id), *([hosts_stream(me.meeting_id)] if me.is_staff else [])})
     return {wire_name(key): seq for key, seq in ledger.heads(tx.connection, keys).items()}
 

@@ -210,7 +210,7 @@ def leave(tx: Transaction, meeting_id: str, actor: Actor) -> Departure:
     if me.status == INVITED:
         raise ParticipantNotFound("You are not in this meeting.")
     if me.status == WAITING:
-        me = _change(tx, me, status=LEFT, left_at=tx.now, waiting_since=None)
+        me = _change(tx, me, status=LEFT, left_at=tx.now, waiting_since=None, presence=None, disconnected_at=None)
         tx.emit(EntryWithdrawn(meeting_id=meeting_id, actor_id=me.user_id, participant=me))
     elif me.is_inside:
         me = take_out(tx, me, "left")

@@ -2,6 +2,7 @@
 
 NORMAL = 1000
 PROTOCOL_ERROR = 1002
+NOT_TEXT = 1003
 POLICY_VIOLATION = 1008
 MALFORMED = 1007
 TOO_BIG = 1009
@@ -16,7 +17,8 @@ MEETING_ENDED = 4510
 MEANINGS = {
     NORMAL: "You left, or the other side closed.",
     PROTOCOL_ERROR: "The frames break RFC 6455.",
-    MALFORMED: "Three frames were not valid JSON.",
+    NOT_TEXT: "A binary message; only text is understood.",
+    MALFORMED: "Three frames were not valid JSON, or text was not UTF-8.",
     POLICY_VIOLATION: "The frames break a rule of this service.",
     TOO_BIG: "A message was larger than 64 KiB.",
     INTERNAL: "An error of ours; come back with `since`.",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Column, Connection, ForeignKey, String, Table, delete, func, select, update
 
-from shared.core.database import METADATA, Id, UtcDateTime
+from shared.core.database import METADATA, Id, UtcDateTime, insert_into
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 5
@@ -51,19 +51,19 @@ def renew(connection: Connection, process_id: str, now: datetime) -> bool:
 
 
 def resign(connection: Connection, process_id: str, now: datetime) -> None:
-    """End a lease now: the process stops of its own will."""
-    connection.execute(update(processes).where(processes.c.id == process_id).values(lease_until=now))
+    """End a lease now: the process stops of its own will, and is missed from now on."""
+    # `dead_processes` looks back by the length of a lease, but not behind the start.
+    connection.execute(update(processes).where(processes.c.id == process_id).values(lease_until=now, started_at=now))
 
 
 def opened(
     connection: Connection, id_: str, process_id: str, meeting_id: str, participant_id: str, now: datetime
 ) -> None:
-    """Enter a connection."""
-    connection.execute(
-        connections.insert().values(
-            id=id_, process_id=process_id, meeting_id=meeting_id, participant_id=participant_id, opened_at=now
-        )
+    """Enter a connection. Safe to repeat. Raises IntegrityError when the process is not entered (any more)."""
+    new = insert_into(connection, connections).values(
+        id=id_, process_id=process_id, meeting_id=meeting_id, participant_id=participant_id, opened_at=now
     )
+    connection.execute(new.on_conflict_do_nothing())
 
 
 def surplus(connection: Connection, participant_id: str, limit: int) -> list[str]:

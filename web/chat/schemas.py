@@ -1,22 +1,18 @@
 """What the doors of chat take and give."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import marshmallow as ma
 from marshmallow import fields, validate
 
+from shared.chat.links import is_web_address
 from shared.chat.models import MESSAGE_TYPES
-from web.http.schema import Choice, Id, Int, Paging, Schema, Text, Time
+from web.http.schema import Choice, Digits, Id, Int, Paging, Schema, Text, Time
 
 
 def check_web_address(text: str) -> None:
     """Refuse what is not an http or https URL: clients may make a link of it."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
+    if not is_web_address(text):
         raise ma.ValidationError("Must be an http or https URL.")
 
 
@@ -69,9 +65,9 @@ class EmojiRequest(Schema):
 class HistoryQuery(Paging):
     """Which part of the history."""
 
-    offset = Int(load_default=0, validate=validate.Range(0, 1_000_000))
-    before_seq = Int(validate=validate.Range(0, 2**53 - 1))
-    after_seq = Int(validate=validate.Range(0, 2**53 - 1))
+    offset = Digits(load_default=0, validate=validate.Range(0, 1_000_000))
+    before_seq = Digits(validate=validate.Range(0, 2**53 - 1))
+    after_seq = Digits(validate=validate.Range(0, 2**53 - 1))
 
 
 class FileView(Schema):

@@ -8,9 +8,6 @@ from urllib.parse import urlsplit
 
 import click
 import redis
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -95,6 +92,11 @@ def _settings(runtime: Runtime) -> tuple[bool, str]:
 
 
 def _database(runtime: Runtime) -> tuple[bool, str]:
+    # Imported late: the web process loads this file too, and never needs them.
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     newest = ScriptDirectory.from_config(config).get_current_head()

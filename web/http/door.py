@@ -27,9 +27,9 @@ from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
 from web.http.limits import address, limited
-from web.http.reply import Reply, json_response, success_body
+from web.http.reply import Reply, failure_response, json_response, success_body
 from web.http.runtime import current_runtime
-from web.http.schema import Empty, Schema
+from web.http.schema import Empty, Schema, messages_of
 from web.http.tokens import Claims
 
 RETRIES = 3
@@ -98,11 +98,9 @@ class Door:
                 return _replay(stored)
             result = self._call(tx, actor, claims, path, wanted)
             reply = result if isinstance(result, Reply) else Reply(result)
-            response = self._respond(reply)
+            response = self._respond(reply) if reply.refusal is None else failure_response(reply.refusal)
             if once:
                 finish_once(tx, once, StoredAnswer(response.status_code, response.get_data()))
-        if reply.refusal is not None:
-            raise reply.refusal
         return response
 
     def _call(
@@ -122,7 +120,7 @@ class Door:
             elif request.args:
                 raise ValidationError({name: ["Unknown field."] for name in request.args})
         except ValidationError as broken:
-            raise errors.ValidationFailed(details=_messages(broken)) from None
+            raise errors.ValidationFailed(details=messages_of(broken)) from None
         return wanted
 
     def _respond(self, reply: Reply) -> Response:
@@ -222,11 +220,6 @@ def _query() -> dict[str, str]:
     if any("\0" in text for pair in request.args.items() for text in pair):
         raise ValidationError({"_schema": ["NUL is not allowed."]})
     return request.args.to_dict()
-
-
-def _messages(broken: ValidationError) -> dict[str, Any]:
-    messages = broken.normalized_messages()
-    return messages if isinstance(messages, dict) else {"_schema": messages}
 
 
 def _keyed_request(claims: Claims | None) -> KeyedRequest | None:

@@ -15,7 +15,7 @@ from web.http.runtime import current_runtime
 class Reply:
     """What a door answers beside the plain data: another status, a code, a cursor, or a refusal.
 
-    `refusal` is raised after the commit: for the rare change that must stay although the request is refused.
+    `refusal` is answered after the commit: for the rare change that must stay although the request is refused.
     """
 
     data: Any = None
@@ -59,7 +59,10 @@ def failure_body(error: DomainError) -> bytes:
 
 def json_response(body: bytes, status: int) -> Response:
     """Return a JSON response."""
-    return Response(body, status=status, content_type="application/json")
+    response = Response(body, status=status, content_type="application/json")
+    if status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
 
 
 def failure_response(error: DomainError) -> Response:
@@ -67,6 +70,4 @@ def failure_response(error: DomainError) -> Response:
     response = json_response(failure_body(error), error.status)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
     return response

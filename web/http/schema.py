@@ -1,5 +1,7 @@
 """The words in which doors describe what goes in and out: marshmallow, stricter than it comes."""
 
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,12 +32,21 @@ class Bool(fields.Boolean):
 
 
 class Int(fields.Integer):
-    """A whole number; in a query string, its decimal digits."""
+    """A whole number, and nothing that merely looks like it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool | float) or (isinstance(value, str) and not value.lstrip("-").isascii()):
+        if type(value) is not int:
             raise self.make_error("invalid", input=value)
         return super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-any-return]
+
+
+class Digits(Int):
+    """A whole number in a query string: its decimal digits."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,16}", value):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(int(value), attr, data, **kwargs)
 
 
 class Text(fields.String):
@@ -97,5 +108,18 @@ class Id(fields.String):
 class Paging(Schema):
     """How every list is read (contract 1)."""
 
-    limit = Int(load_default=50, validate=validate.Range(1, 200))
+    limit = Digits(load_default=50, validate=validate.Range(1, 200))
     cursor = fields.String(load_default=None, validate=validate.Length(1, 200))
+
+
+def messages_of(broken: ma.ValidationError) -> dict[str, list[str]]:
+    """Return what is wrong by field (contract 1); a field inside another one reads `policy.passcode`."""
+    return dict(_by_field("", broken.normalized_messages()))
+
+
+def _by_field(name: str, messages: Any) -> Iterator[tuple[str, list[str]]]:
+    if not isinstance(messages, dict):
+        yield name, messages
+        return
+    for part, inner in messages.items():
+        yield from _by_field(f"{name}.{part}" if name else str(part), inner)

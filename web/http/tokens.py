@@ -15,6 +15,7 @@ from flask_jwt_extended.exceptions import JWTExtendedException
 
 from shared.core.settings import Settings
 from shared.identity.errors import TokenExpired, Unauthenticated
+from web.http.runtime import current_runtime
 
 ISSUER = "parley"
 AUDIENCE = "parley-api"
@@ -67,6 +68,8 @@ def read(text: str, *kinds: Kind) -> Claims:
         raise Unauthenticated("This is not a valid token.") from None
     if any(claims.get(name) in (None, "") for name in _REQUIRED) or claims["typ"] not in kinds:
         raise Unauthenticated("This token is not for this.")
+    if claims["exp"] - claims["iat"] > _longest_seconds():
+        raise Unauthenticated("This token was never ours: it lives too long.")
     return Claims(
         kind=claims["typ"],
         subject=str(claims["sub"]),
@@ -74,3 +77,8 @@ def read(text: str, *kinds: Kind) -> Claims:
         token_id=str(claims["jti"]),
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
+
+
+def _longest_seconds() -> int:
+    settings = current_runtime().settings
+    return max(settings.access_token_ttl, settings.refresh_token_ttl, settings.guest_token_ttl)

@@ -8,7 +8,7 @@ from marshmallow import fields, validate
 
 from shared.meetings.models import STATUSES
 from shared.policies.models import ALL, AUTOMATIC, DOMAIN_RESTRICTED, HOST, MANUAL, NONE
-from web.http.schema import Bool, Choice, Email, Id, Int, Paging, Schema, Text, Time
+from web.http.schema import Bool, Choice, Digits, Email, Id, Int, Paging, Schema, Text, Time
 
 _ZONES = frozenset(available_timezones())
 
@@ -159,8 +159,8 @@ class EventsQuery(Schema):
     """Which part of which stream."""
 
     stream = fields.String(load_default="meeting", validate=validate.Length(1, 64))
-    after_seq = Int(load_default=0, validate=validate.Range(0, 2**53 - 1))
-    limit = Int(load_default=50, validate=validate.Range(1, 200))
+    after_seq = Digits(load_default=0, validate=validate.Range(0, 2**53 - 1))
+    limit = Digits(load_default=50, validate=validate.Range(1, 200))
 
 
 class EventView(Schema):

@@ -4,6 +4,7 @@ from marshmallow import fields
 
 from shared.meetings.events import MeetingCancelled, MeetingChanged, MeetingFinished, MeetingStarted
 from shared.meetings.models import STATUSES
+from shared.participants.events import WaitedInVain
 from web.http.schema import Choice, Schema, Time
 from web.realtime.announcements import announces
 
@@ -22,4 +23,4 @@ class MeetingStatusData(Schema):
     ended_at = Time(required=True, allow_none=True)
 
 
-announces(MeetingStatusData(), MeetingChanged, MeetingStarted, MeetingCancelled, MeetingFinished)
+announces(MeetingStatusData(), MeetingChanged, MeetingStarted, MeetingCancelled, MeetingFinished, WaitedInVain)

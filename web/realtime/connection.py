@@ -20,6 +20,7 @@ from web.realtime.frames import encode_close
 OUTBOX_LIMIT_BYTES = 1024 * 1024
 SEND_DEADLINE_SECONDS = 5.0
 CLOSE_GRACE_SECONDS = 2.0
+LINGER_BYTES = 65_536
 
 
 class RawSocket(Protocol):
@@ -27,6 +28,7 @@ class RawSocket(Protocol):
 
     def fileno(self) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
+    def settimeout(self, seconds: float, /) -> None: ...
     def shutdown(self, how: int, /) -> None: ...
 
 
@@ -169,8 +171,9 @@ class Connection:
             self.close_code = code
 
     def expire(self, now: float) -> None:
-        """End a connection whose close frame was not answered in time."""
-        if self.closing_since is not None and now - self.closing_since > CLOSE_GRACE_SECONDS:
+        """End a connection whose close frame was not answered in time; who has been silent is not waited for."""
+        grace = 0.0 if self.close_code == close_codes.STALE else CLOSE_GRACE_SECONDS
+        if self.closing_since is not None and now - self.closing_since > grace:
             self.abort()
 
     def abort(self) -> None:
@@ -193,4 +196,17 @@ class Connection:
         except OSError:
             return b""
         self.last_heard = time.monotonic()
+        # Under gevent, recv gives way to nobody while there are bytes; a flooder would have the process to itself.
+        time.sleep(0)
         return data
+
+    def linger(self) -> None:
+        """Read until the peer has seen the close frame and hung up, or its time is over. Called by the reader."""
+        if self.closing_since is None:
+            return
+        deadline = self.closing_since + CLOSE_GRACE_SECONDS
+        with contextlib.suppress(OSError):
+            while (remaining := deadline - time.monotonic()) > 0:
+                self._sock.settimeout(remaining)
+                if not self.receive(LINGER_BYTES):
+                    return

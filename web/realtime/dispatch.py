@@ -1,5 +1,6 @@
 """From a text frame to the service function: the same four steps as for a request (contract 11)."""
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from shared.core.transaction import Position
 from shared.identity.actor import Actor
 from shared.runtime import Runtime
 from web.http.limits import count_message
-from web.http.schema import Schema
+from web.http.schema import Schema, messages_of
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,11 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
     """Do what a frame asks for, and return the ack or the error. Raises nothing."""
     frame_id: Any = None
     try:
-        message = _parse(raw)
+        try:
+            message = _parse(raw)
+        except ValidationFailed:
+            frame_id = _id_in(raw)
+            raise
         frame_id = message.get("id")
         _check_envelope(message)
         if message["type"] == "ping":
@@ -80,7 +85,7 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
         position = _run(runtime, sender, message, raw)
         return Outcome(ack(frame_id, position) if frame_id is not None else None)
-    except MalformedBody as broken:
+    except _NotJson as broken:
         return Outcome(error(None, broken), is_malformed=True)
     except DomainError as refusal:
         return Outcome(error(frame_id if _is_frame_id(frame_id) else None, refusal))
@@ -91,16 +96,46 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
         return Outcome(error(frame_id if _is_frame_id(frame_id) else None, InternalError()))
 
 
+class _NotJson(MalformedBody):
+    """Nobody can read this."""
+
+    message = "The frame is not valid JSON."
+
+
 def _parse(raw: bytes) -> dict[str, Any]:
     try:
         message = strict_json.loads(raw)
     except strict_json.MalformedJson as broken:
-        raise MalformedBody(f"The frame is not valid JSON: {broken}") from None
+        if not _reads_leniently(raw):
+            raise _NotJson(f"The frame is not valid JSON: {broken}") from None
+        raise ValidationFailed(details={"_schema": [str(broken)]}) from None
     except strict_json.RefusedJson as refused:
         raise ValidationFailed(details={"_schema": [str(refused)]}) from None
     if not isinstance(message, dict):
         raise ValidationFailed(details={"_schema": ["A frame is a JSON object."]})
     return message
+
+
+def _reads_leniently(raw: bytes) -> bool:
+    """Tell whether laxer readers take this: NaN, Infinity, lone surrogates and endless nesting are refused as values,
+    and only what is no JSON to anybody counts towards closing the socket (contract 11)."""
+    try:
+        json.loads(raw)
+    except RecursionError:
+        return True
+    except ValueError as broken:
+        return "integer string conversion" in str(broken)
+    return True
+
+
+def _id_in(raw: bytes) -> Any:
+    """Return the id of a frame that was refused as JSON, as a laxer reader finds it, or None."""
+    try:
+        message = json.loads(raw)
+        frame_id = message.get("id")
+        return frame_id if _is_frame_id(frame_id) and strict_json.dumps(frame_id) else None
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _check_envelope(message: dict[str, Any]) -> None:
@@ -132,7 +167,7 @@ def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) 
     try:
         wanted = kind.schema.load(message["data"])
     except ValidationError as broken:
-        raise ValidationFailed(details=broken.normalized_messages()) from None
+        raise ValidationFailed(details=messages_of(broken)) from None
     if kind.limit is not None:
         count_message(kind.limit, sender.actor.key)
     once = None

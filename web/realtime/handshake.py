@@ -6,8 +6,8 @@ flask-sock accepts the WebSocket before the view runs (promises M18), so this ru
 import base64
 import binascii
 import re
-from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, g, request
 
@@ -34,7 +34,7 @@ from web.http.runtime import current_runtime
 from web.realtime.hub import Hub
 
 ENDPOINT = "realtime.meeting_socket"
-_SINCE = re.compile(r"([a-z]+(?::[0-9A-Z]{26})?):(\d{1,16})")
+_SINCE = re.compile(r"([a-z]+(?::[0-9A-Z]{26})?):([0-9]{1,20})")
 WINDOW_EVENTS = 10_000
 
 
@@ -64,17 +64,34 @@ def install(app: Flask, hub: Hub) -> None:
     def guard() -> None:
         if request.endpoint != ENDPOINT or request.routing_exception is not None:
             return
-        # Never negotiated: shared compression state would need a lock for each frame and costs 2.5 times the CPU.
-        request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
         _check_protocol()
         _check_origin()
         _check_room(hub)
         g.handshake = _examine((request.view_args or {})["meeting_id"])
+        _strip(request.environ)
 
     app.before_request(guard)
 
 
+def _strip(environ: dict[str, Any]) -> None:
+    """Leave of the headers what the upgrade needs. simple-websocket parses them all again, and fails where it is
+    stricter than the server was; and no extension is negotiated: compression that is shared by all frames of a socket
+    would need a lock for each of them, and 2.5 times the CPU."""
+    key = environ["HTTP_SEC_WEBSOCKET_KEY"]
+    for name in [name for name in environ if name.startswith("HTTP_")]:
+        del environ[name]
+    environ.update(
+        HTTP_HOST="parley",
+        HTTP_UPGRADE="websocket",
+        HTTP_CONNECTION="Upgrade",
+        HTTP_SEC_WEBSOCKET_VERSION="13",
+        HTTP_SEC_WEBSOCKET_KEY=key,
+    )
+
+
 def _check_protocol() -> None:
+    if request.method != "GET" or not _says("Upgrade", "websocket") or not _says("Connection", "upgrade"):
+        raise BadRequest("This address speaks WebSocket: send GET with Connection: Upgrade, Upgrade: websocket.")
     if request.headers.get("Sec-WebSocket-Version", "").strip() != "13":
         raise BadRequest("Only WebSocket version 13 is spoken here.")
     try:
@@ -83,6 +100,10 @@ def _check_protocol() -> None:
         nonce = b""
     if len(nonce) != 16:
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64.")
+
+
+def _says(header: str, word: str) -> bool:
+    return word in (said.strip().lower() for said in request.headers.get(header, "").split(","))
 
 
 def _check_origin() -> None:
@@ -98,11 +119,9 @@ def _check_origin() -> None:
 
 def _check_room(hub: Hub) -> None:
     settings = current_runtime().settings
-    everyone = hub.everyone()
-    if hub.is_draining or len(everyone) >= settings.ws_max_connections:
+    if hub.is_draining or len(hub.connections) >= settings.ws_max_connections:
         raise ServiceUnavailable("This process takes no more connections; try again.")
-    here = address()
-    if Counter(c.address for c in everyone)[here] >= settings.ws_max_per_address:
+    if hub.count_from(address()) >= settings.ws_max_per_address:
         raise RateLimitExceeded("Too many connections from your address.", retry_after_seconds=5)
 
 

@@ -3,9 +3,14 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 
+from sqlalchemy.exc import IntegrityError
+
+from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
+from shared.core.transaction import Transaction
 from shared.identity.service import ended_sessions
 from shared.participants import heartbeat as people
 from shared.realtime import close_codes, presence
@@ -20,6 +25,7 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 10.0
 CATCH_UP_WITHOUT_REDIS_SECONDS = 1.0
+RETRIES = 4
 PING = encode_ping(b"")
 
 
@@ -32,6 +38,7 @@ class Heartbeat:
         self._hub = hub
         self._subscriber = subscriber
         self._look_now = threading.Event()
+        self._overdue: dict[str, Connection] = {}
 
     def enter(self) -> None:
         """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
@@ -44,69 +51,121 @@ class Heartbeat:
 
     def watch(self) -> None:
         """Ping, close what is stale, expired or done with; to be run in a thread of its own."""
-        settings = self._runtime.settings
         next_ping = 0.0
         while True:
             time.sleep(TICK_SECONDS)
             now = time.monotonic()
-            wall = time.time()
-            ping = now >= next_ping
-            if ping:
-                next_ping = now + settings.heartbeat_interval
-            for connection in self._hub.everyone():
-                if connection.closing_since is not None:
-                    connection.expire(now)
-                elif now - connection.last_heard > settings.heartbeat_timeout:
-                    connection.close(close_codes.STALE, "nothing heard from you")
-                elif wall > connection.expires_at:
-                    connection.close(close_codes.TOKEN_ENDED, "token expired")
-                elif ping:
-                    connection.write(PING)
+            is_time = now >= next_ping
+            if is_time:
+                next_ping = now + self._runtime.settings.heartbeat_interval
+            try:
+                self.look_after(self._hub.everyone(), now, time.time(), ping=is_time)
+            except Exception:
+                log.exception("watch_failed")
+
+    def look_after(self, connections: list[Connection], now: float, wall: float, *, ping: bool) -> None:
+        """Judge connections at a time, given by the monotonic and by the wall clock."""
+        for connection in connections:
+            if connection.closing_since is not None:
+                connection.expire(now)
+            elif now - connection.last_heard > self._runtime.settings.heartbeat_timeout:
+                connection.close(close_codes.STALE, "nothing heard from you")
+            elif wall > connection.expires_at:
+                connection.close(close_codes.TOKEN_ENDED, "token expired")
+            elif ping:
+                connection.write(PING)
+
+    # --- presence
+
+    def opened(self, connection: Connection) -> None:
+        """Enter a connection of the hub in the database. Raises ServiceUnavailable."""
+        try:
+            self._persist(lambda tx: self._enter(tx, connection))
+        except IntegrityError:  # this process was so slow that it was taken for dead
+            self.renew()
+            self._persist(lambda tx: self._enter(tx, connection))
+
+    def _enter(self, tx: Transaction, connection: Connection) -> None:
+        people.connection_opened(tx, connection.id, self.process_id, connection.meeting_id, connection.participant_id)
+
+    def closed(self, connection: Connection) -> None:
+        """Remove a connection from the database, with the next renewal of the lease if that fails now."""
+        try:
+            self._persist(lambda tx: people.connection_closed(tx, connection.id, connection.participant_id))
+        except ServiceUnavailable:
+            log.warning("connection_not_signed_off", extra={"connection_id": connection.id})
+            self._overdue[connection.id] = connection
+        else:
+            self._overdue.pop(connection.id, None)
+
+    def _persist(self, step: Callable[[Transaction], None]) -> None:
+        """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
+        for _ in range(RETRIES):
+            try:
+                with self._runtime.transaction() as tx:
+                    step(tx)
+                return
+            except TransactionConflict:
+                continue
+        raise ServiceUnavailable
 
     def keep_lease(self) -> None:
-        """Renew the process's lease; to be run in a thread of its own."""
+        """Renew the process's lease, and remove what is overdue; to be run in a thread of its own."""
         while True:
             time.sleep(presence.RENEW_SECONDS)
             try:
-                self._renew()
+                self.renew()
+                for connection in list(self._overdue.values()):
+                    self.closed(connection)
             except ServiceUnavailable:
                 log.warning("lease_not_renewed")
             except Exception:
                 log.exception("lease_not_renewed")
 
-    def _renew(self) -> None:
-        with self._runtime.transaction() as tx:
-            if presence.renew(tx.connection, self.process_id, tx.now):
-                return
-            # This process was so slow that it was taken for dead: enter again, with everybody who is here.
-            presence.register(tx.connection, self.process_id, "web", tx.now)
-            for c in self._hub.everyone():
-                people.connection_opened(tx, c.id, self.process_id, c.meeting_id, c.participant_id)
+    def renew(self) -> None:
+        """Renew the lease; after it was lost, enter again with everybody who is here. Raises ServiceUnavailable."""
+        here: list[Connection] = []
+
+        def step(tx: Transaction) -> None:
+            if not presence.renew(tx.connection, self.process_id, tx.now):
+                here[:] = self._hub.everyone()
+                presence.register(tx.connection, self.process_id, "web", tx.now)
+                for connection in here:
+                    self._enter(tx, connection)
+
+        self._persist(step)
+        for connection in here:
+            if connection.id not in self._hub.connections:  # it went while it was entered
+                self.closed(connection)
+
+    # --- catching up
 
     def follow_ledger(self) -> None:
         """Catch up: when asked, each second while Redis is away, else every 10 s; to be run in a thread of its own."""
+        checked = time.monotonic()
         while True:
             is_healthy = self._subscriber.is_connected and self._runtime.broker.healthy
             wait = CATCH_UP_SECONDS if is_healthy else CATCH_UP_WITHOUT_REDIS_SECONDS
-            was_asked = self._wait(wait)
+            self._wait(wait)
             try:
                 self._hub.catch_up()
-                if not was_asked:
+                if time.monotonic() - checked >= wait:
                     self.check_sessions(self._hub.everyone())
+                    checked = time.monotonic()
             except ServiceUnavailable:
                 log.warning("catch_up_postponed")
             except Exception:
                 log.exception("catch_up_failed")
 
-    def _wait(self, seconds: float) -> bool:
+    def _wait(self, seconds: float) -> None:
+        """Wait so long, or until somebody asks, or until Redis is away."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
             if self._look_now.wait(min(remaining, CATCH_UP_WITHOUT_REDIS_SECONDS)):
                 self._look_now.clear()
-                return True
+                return
             if not (self._subscriber.is_connected and self._runtime.broker.healthy):
-                return False
-        return False
+                return
 
     def obey(self, order: str) -> None:
         """Do what an order says (shared.realtime.orders)."""

@@ -1,16 +1,14 @@
 """The hub: this process's connections, by the streams they hear. It knows sockets and the ledger, and no Redis.
 
-A topic is a stream somebody here listens to. Its `head` is the last number that was delivered; the ring holds the
-latest events. A wake-up that is next in line is written out at once, one that is behind is dropped, and one that is
-ahead means that something was missed: then, and only then, the ledger is read (promises 1.1 items 2 and 3).
+A wake-up that is next in line on its topic is written out at once, one that is behind is dropped, and one that is ahead
+means that something was missed: then, and only then, the ledger is read (promises 1.1 items 2 and 3).
 """
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shared.core import ledger
 from shared.core.errors import ServiceUnavailable
@@ -20,49 +18,19 @@ from shared.realtime.envelope import Wakeup, frame_of
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_text
+from web.realtime.topic import Line, Topic
 
 log = logging.getLogger(__name__)
 
-RING_SIZE = 2000
 CHUNK = 500
-
-
-class Line(NamedTuple):
-    """An event ready for the sockets."""
-
-    seq: int
-    frame: bytes
-    effect: str | None
-
-
-class Topic:
-    """A stream that somebody in this process hears."""
-
-    __slots__ = ("audience", "head", "is_known", "key", "lock", "meeting_id", "members", "ring")
-
-    def __init__(self, key: str, meeting_id: str) -> None:
-        self.key = key
-        self.meeting_id = meeting_id
-        self.head = 0
-        self.is_known = False  # whether `head` was read from the ledger
-        self.ring: deque[Line] = deque(maxlen=RING_SIZE)
-        self.members: dict[str, Connection] = {}
-        self.audience: tuple[Connection, ...] = ()  # the members, for the fan-out loop; replaced, never changed
-        self.lock = threading.RLock()
-
-    def behind(self, seq: int) -> list[Line] | None:
-        """Return the events behind `seq` from the ring, or None when it does not reach back that far."""
-        if seq >= self.head:
-            return []
-        if not self.ring or self.ring[0].seq > seq + 1:
-            return None
-        return [line for line in self.ring if line.seq > seq]
+PIECE_BYTES = 128 * 1024  # of a replay, in one write; together with the room that is asked for less than an outbox
 
 
 class Hub:
     """All connections and topics of one process.
 
     `on_meeting` is called with a meeting's id and True when the first connection of it arrives, False after the last.
+    The calls for one meeting may come in another order than it happened; their sum is right.
     """
 
     def __init__(self, runtime: Runtime, on_meeting: Callable[[str, bool], None]) -> None:
@@ -72,6 +40,7 @@ class Hub:
         self.connections: dict[str, Connection] = {}
         self.topics: dict[str, Topic] = {}
         self._meetings: dict[str, set[str]] = {}
+        self._addresses: Counter[str] = Counter()
         self.is_draining = False
 
     # --- connections
@@ -82,6 +51,7 @@ class Hub:
             if self.is_draining:
                 return False
             self.connections[connection.id] = connection
+            self._addresses[connection.address] += 1
             ids = self._meetings.setdefault(connection.meeting_id, set())
             ids.add(connection.id)
             is_first = len(ids) == 1
@@ -95,8 +65,13 @@ class Hub:
         with self._lock:
             if self.connections.pop(connection.id, None) is None:
                 return
+            self._addresses[connection.address] -= 1
+            if not self._addresses[connection.address]:
+                del self._addresses[connection.address]
             for key in tuple(connection.streams):
-                self._leave(connection, key)
+                connection.streams.discard(key)
+                self.topics[key].leave(connection)
+                self._forget_unheard(key)
             ids = self._meetings[connection.meeting_id]
             ids.discard(connection.id)
             is_last = not ids
@@ -110,6 +85,10 @@ class Hub:
         """Return the connections of a meeting."""
         with self._lock:
             return [self.connections[id_] for id_ in self._meetings.get(meeting_id, ())]
+
+    def count_from(self, address: str) -> int:
+        """Return how many connections come from an address."""
+        return self._addresses.get(address, 0)
 
     def everyone(self) -> list[Connection]:
         """Return all connections."""
@@ -132,51 +111,51 @@ class Hub:
 
         Raises ServiceUnavailable when the ledger is needed and does not answer.
         """
-        while connection.closing_since is None:
-            topic = self._topic(key, connection.meeting_id)
-            with topic.lock:
-                if topic.is_known and self._attach(connection, topic, seq):
-                    return
-            lines = self._read(key, seq, CHUNK)
-            self._write(connection, lines)
-            seq = lines[-1].seq if lines else seq
-            if len(lines) < CHUNK:
+        try:
+            while connection.closing_since is None:
+                topic = self._topic(key, connection.meeting_id)
+                if topic.is_known:
+                    self._repair(topic, seq)  # others here may not have heard yet what the newcomer has
                 with topic.lock:
-                    if not topic.is_known:
-                        topic.head, topic.is_known = seq, True
-                        topic.ring.extend(lines)
+                    lines = topic.behind(seq)
+                    if lines is not None and _size(lines) <= PIECE_BYTES and connection.has_room():
+                        if self._attach(connection, topic, lines):
+                            return
+                        continue
+                if lines is None:
+                    lines = self._read(key, seq, CHUNK)
+                    if len(lines) < CHUNK:
+                        with topic.lock:
+                            topic.learn(seq, lines)
+                self._replay(connection, lines)
+                seq = lines[-1].seq if lines else seq
+        finally:
+            with self._lock:
+                self._forget_unheard(key)
 
-    def _attach(self, connection: Connection, topic: Topic, seq: int) -> bool:
-        """Make a newcomer a member who has heard everything up to `seq`. The caller holds the topic's lock.
+    def _attach(self, connection: Connection, topic: Topic, missed: Sequence[Line]) -> bool:
+        """Make a connection a member that lacks nothing but `missed`. The caller holds the topic's lock.
 
-        False when the ring does not reach back to `seq`, or the topic was dropped meanwhile.
+        False when the topic was dropped meanwhile.
         """
-        while topic.head < seq and (lines := self._read(topic.key, topic.head, CHUNK)):
-            self._advance(topic, lines)
-        missed = topic.behind(seq)
-        if missed is None:
-            return False
         with self._lock:
             if self.topics.get(topic.key) is not topic:
                 return False
-            topic.members[connection.id] = connection
-            topic.audience = tuple(topic.members.values())
+            topic.enter(connection)
             connection.streams.add(topic.key)
-        self._write(connection, missed)
+        if missed:
+            connection.write(b"".join(line.frame for line in missed))
+            FRAMES_OUT.inc(len(missed))
         return True
 
     def _topic(self, key: str, meeting_id: str) -> Topic:
         with self._lock:
             return self.topics.setdefault(key, Topic(key, meeting_id))
 
-    def _leave(self, connection: Connection, key: str) -> None:
-        connection.streams.discard(key)
+    def _forget_unheard(self, key: str) -> None:
         topic = self.topics.get(key)
-        if topic is not None:
-            topic.members.pop(connection.id, None)
-            topic.audience = tuple(topic.members.values())
-            if not topic.members:
-                del self.topics[key]
+        if topic is not None and not topic.members:
+            del self.topics[key]
 
     def _read(self, key: str, seq: int, limit: int) -> list[Line]:
         with self._runtime.reading() as tx:
@@ -184,12 +163,11 @@ class Hub:
         return [Line(e.seq, encode_text(frame_of(e)), e.effect) for e in entries]
 
     @staticmethod
-    def _write(connection: Connection, lines: Sequence[Line]) -> None:
-        if not lines:
-            return
-        while not connection.has_room() and connection.closing_since is None:
-            time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
-        connection.write(b"".join(line.frame for line in lines))
+    def _replay(connection: Connection, lines: Sequence[Line]) -> None:
+        for piece in _pieces(lines):
+            while not connection.has_room() and connection.closing_since is None:
+                time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
+            connection.write(piece)
         FRAMES_OUT.inc(len(lines))
 
     # --- delivery
@@ -209,6 +187,9 @@ class Hub:
 
     def _deliver_to(self, topic: Topic, group: Sequence[Wakeup]) -> bool:
         with topic.lock:
+            if not topic.is_known:
+                topic.hear_of(max(wakeup.seq for wakeup in group))
+                return True
             fresh: list[Line] = []
             head = topic.head
             for wakeup in group:
@@ -241,34 +222,59 @@ class Hub:
     def _apply(self, topic: Topic, effect: effects.Effect) -> None:
         if effect.kind == "redact":
             topic.ring.clear()
-        elif effect.kind == "end":
-            for connection in self.of_meeting(topic.meeting_id):
+        elif effect.kind == "end":  # those who wait hear it on streams of their own
+            for connection in topic.audience:
                 connection.close(effect.code, "the meeting has ended")
         elif effect.kind == "gone":
             for connection in self.of_meeting(topic.meeting_id):
                 if connection.participant_id == effect.target:
-                    connection.close(effect.code, "you have left")
+                    connection.close(effect.code, "you are out")
 
-    def catch_up(self, topics: Iterable[Topic] | None = None) -> None:
+    def catch_up(self) -> None:
         """Read from the ledger what was missed, in one query for the heads and one for each stream that is behind.
 
         Does nothing while the ledger does not answer; it is called again.
         """
-        wanted = {t.key: t for t in (self.topics.copy().values() if topics is None else topics) if t.is_known}
+        wanted = self.topics.copy()
         if not wanted:
             return
         try:
             with self._runtime.reading() as tx:
                 heads = ledger.heads(tx.connection, wanted)
             for key, head in heads.items():
-                while wanted[key].head < head and self._repair(wanted[key]):
-                    pass
+                topic = wanted[key]
+                with topic.lock:
+                    topic.hear_of(head)
+                if topic.is_known:
+                    self._repair(topic, head)
         except ServiceUnavailable:
             log.warning("catch_up_postponed", extra={"topics": len(wanted)})
 
-    def _repair(self, topic: Topic) -> bool:
-        with topic.lock:
+    def _repair(self, topic: Topic, until: int) -> None:
+        """Deliver what the ledger has behind the head, up to `until` at least, as far as nobody else does meanwhile."""
+        while topic.head < until:
             lines = self._read(topic.key, topic.head, CHUNK)
-            GAPS.inc(len(lines))
-            self._advance(topic, lines)
-            return bool(lines)
+            if not lines:
+                return
+            with topic.lock:
+                fresh = [line for line in lines if line.seq > topic.head]
+                GAPS.inc(len(fresh))
+                self._advance(topic, fresh)
+
+
+def _size(lines: Iterable[Line]) -> int:
+    return sum(len(line.frame) for line in lines)
+
+
+def _pieces(lines: Iterable[Line]) -> Iterator[bytes]:
+    """Join frames to pieces of PIECE_BYTES, or of one frame where that is larger."""
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line.frame) > PIECE_BYTES:
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(line.frame)
+        size += len(line.frame)
+    if piece:
+        yield b"".join(piece)

@@ -1,0 +1,117 @@
+"""Two beats where one is enough; and how worker and beat end."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from shared.core.ids import new_id
+from shared.core.vitals import WORKER, vitals
+from tests.integration.workers.conftest import Ground, eventually
+from tests.integration.workers.jobs import Work
+
+REDBEAT = "redbeat.RedBeatScheduler"
+TAKEOVER_SECONDS = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processes(ground: Ground) -> None:
+    """A worker; the tests start their beats."""
+    ground.start_worker()
+
+
+def last_sign(ground: Ground) -> float:
+    with ground.runtime.reading() as tx:
+        at = tx.scalar(vitals.select().with_only_columns(vitals.c.seen_at).where(vitals.c.name == WORKER))
+    return float(at.timestamp())
+
+
+def has_signed_since(ground: Ground, moment: float) -> bool:
+    return last_sign(ground) > moment
+
+
+def test_the_second_beat_takes_over_when_the_first_is_killed(ground: Ground) -> None:
+    """The first beat holds a lock in Valkey; the second waits for it."""
+    ground.stack.start_beat("first", scheduler=REDBEAT)
+    eventually(lambda: has_signed_since(ground, time.time() - 1), 15)
+    ground.stack.start_beat("second", scheduler=REDBEAT)
+    time.sleep(3)
+    ground.stack.kill("first")
+    killed = time.time()
+    time.sleep(1)  # what was on its way has arrived
+
+    eventually(lambda: has_signed_since(ground, killed + 1), TAKEOVER_SECONDS - 1)
+    assert ground.stack.processes["second"].poll() is None
+    ground.stack.processes["second"].terminate()
+    assert ground.stack.processes["second"].wait(10) == 0
+
+
+def test_two_beats_without_a_common_lock_still_have_one_effect_a_period(ground: Ground) -> None:
+    """Celery's own scheduler knows nothing of the other; the lease in the database does."""
+    names = ["one", "two"]
+    for name in names:
+        ground.stack.start_beat(name)
+    moments: set[float] = set()
+    eventually(lambda: has_signed_since(ground, time.time() - 0.5), 15)
+    until = time.monotonic() + 7
+    while time.monotonic() < until:
+        moments.add(last_sign(ground))
+        time.sleep(0.1)
+    for name in names:
+        ground.stack.kill(name)
+
+    signs = sorted(moments)
+    assert len(signs) >= 3
+    gaps = [later - earlier for earlier, later in zip(signs, signs[1:], strict=False)]
+    assert min(gaps) >= 1.6  # 0.8 of the period of two seconds
+
+
+@pytest.mark.parametrize("seconds", [2.0, 60.0], ids=["short", "longer than the shutdown waits"])
+def test_a_worker_told_to_stop_finishes_its_task_or_gives_it_back(
+    ground: Ground, tmp_path: Path, seconds: float
+) -> None:
+    """As in docker/compose.yml: SIGTERM is Celery's SIGQUIT, a soft shutdown."""
+    file = tmp_path / "work"
+    name = f"stopped-{new_id()}"
+    ground.stack.processes["worker"].send_signal(signal.SIGSTOP)  # so that the one to be stopped gets the job
+    try:
+        ground.start_worker(name, REMAP_SIGTERM="SIGQUIT", TEST_SHUTDOWN_SECONDS="4")
+        ids = ground.enqueue(Work(file=str(file), label="w", seconds=seconds))
+        try:
+            eventually(lambda: file.exists() and file.read_text().count("began") == 1, 8)
+        except AssertionError:
+            with ground.client as c:
+                print({k: (c.type(k), c.llen(k) if c.type(k)==b"list" else c.hgetall(k) if c.type(k)==b"hash" else "") for k in c.keys("*")})
+                print(c.client_list())
+            print(ground.rows(ids)); print(ground.stack.log_of(name)); print(ground.stack.log_of("worker"))
+            raise
+
+        began = time.monotonic()
+        process = ground.stack.processes[name]
+        process.terminate()
+        code = process.wait(15)
+        assert time.monotonic() - began < 4 + 6
+        assert code == 0
+        log = ground.stack.log_of(name)
+        assert "Traceback" not in log
+        if seconds < 4:
+            assert file.read_text().count("ended") == 1
+            assert ground.states(ids) == {"done"}
+            return
+        assert file.read_text().count("ended") == 0
+    finally:
+        ground.stack.processes["worker"].send_signal(signal.SIGCONT)
+    eventually(lambda: file.read_text().count("began") == 2, 15)  # the other worker has it
+
+
+def test_a_beat_told_to_stop_ends_cleanly(ground: Ground) -> None:
+    for name, scheduler in (("plain", None), ("red", REDBEAT)):
+        ground.stack.start_beat(name, scheduler=scheduler)
+        since = time.time()
+        eventually(lambda since=since: has_signed_since(ground, since), 30)
+        process = ground.stack.processes[name]
+        process.terminate()
+
+        assert process.wait(10) == 0
+        assert "Traceback" not in ground.stack.log_of(name)

@@ -1,0 +1,164 @@
+"""Idempotency keys: one effect and one answer."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import exc, func, select
+
+from shared.core import idempotency, locks
+from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
+from shared.core.idempotency import KEEP, Request, StoredAnswer, begin, finish
+from shared.core.ids import new_id
+from shared.core.keyring import Keyring
+from shared.core.transaction import Transaction
+from shared.runtime import Runtime
+from tests.fakes.clock import FakeClock
+
+ANSWER = StoredAnswer(201, b'{"data": 1}')
+
+
+@pytest.fixture
+def request_() -> Request:
+    """A request that nobody has sent before."""
+    return Request(caller=new_id(), path="/api/v1/meetings", key="k1", body=b'{"title":"A"}')
+
+
+def once(runtime: Runtime, wanted: Request, answer: StoredAnswer = ANSWER) -> StoredAnswer | None:
+    """Do a request; return what was stored before, None when it was done now."""
+    with runtime.transaction() as tx:
+        stored = begin(tx, wanted)
+        if stored is None:
+            finish(tx, wanted, answer)
+    return stored
+
+
+def test_the_second_time_the_first_answer_is_given(timed: Runtime, request_: Request):
+    assert once(timed, request_) is None
+    assert once(timed, request_, StoredAnswer(500, b"other")) == ANSWER
+
+
+def test_another_body_under_the_same_key_is_refused(timed: Runtime, request_: Request):
+    once(timed, request_)
+    with pytest.raises(IdempotencyKeyReused):
+        once(timed, replace(request_, body=b'{"title":"B"}'))
+    assert once(timed, request_) == ANSWER
+
+
+@pytest.mark.parametrize("other", [{"caller": "somebody else"}, {"path": "/api/v1/other"}, {"key": "k2"}])
+def test_another_caller_path_or_key_is_another_request(timed: Runtime, request_: Request, other: dict[str, str]):
+    once(timed, request_)
+    assert once(timed, replace(request_, **other, body=new_id().encode() if "caller" in other else b"x")) is None
+
+
+def test_a_request_that_failed_may_be_sent_again(timed: Runtime, request_: Request):
+    with pytest.raises(KeyError), timed.transaction() as tx:
+        assert begin(tx, request_) is None
+        raise KeyError
+    assert once(timed, request_) is None
+
+
+def test_a_key_is_forgotten_after_a_day(timed: Runtime, clock: FakeClock, request_: Request):
+    once(timed, request_)
+    clock.pass_(hours=24)
+    assert once(timed, request_) == ANSWER
+    clock.pass_(seconds=1)
+    assert once(timed, replace(request_, body=b"new")) is None
+
+
+def test_expired_keys_are_deleted_some_at_a_time(timed: Runtime, clock: FakeClock, request_: Request):
+    for key in ("a", "b", "c"):
+        once(timed, replace(request_, key=key))
+    clock.pass_(seconds=KEEP.total_seconds() + 1)
+    once(timed, replace(request_, key="young"))
+    with timed.transaction() as tx:
+        assert idempotency.forget_expired(tx, limit=2) == 2
+    with timed.transaction() as tx:
+        while idempotency.forget_expired(tx):
+            pass
+    assert once(timed, replace(request_, key="young")) == ANSWER
+    assert once(timed, replace(request_, key="a")) is None
+
+
+def test_the_answer_is_not_readable_in_the_database(timed: Runtime, request_: Request):
+    secret = StoredAnswer(200, b'{"access_token": "canary"}')
+    once(timed, request_, secret)
+    with timed.reading() as tx:
+        kept = tx.all(select(idempotency.idempotency_keys.c.answer, idempotency.idempotency_keys.c.digest))
+    assert not [row for row in kept if "canary" in (row.answer or "") or request_.caller in row.digest]
+    assert once(timed, request_) == secret
+
+
+def test_after_a_change_of_the_secret_key_an_old_answer_is_refused_and_not_done_again(
+    timed: Runtime, request_: Request
+):
+    once(timed, request_)
+
+    class HalfChanged(Keyring):
+        """Finds the old row, as if only its encryption were of another key."""
+
+        def decrypt(self, token: str) -> bytes:
+            return Keyring("another key of forty characters, at least").decrypt(token)
+
+    changed = replace(timed, tools=replace(timed.tools, keyring=HalfChanged(timed.settings.secret_key)))
+    with pytest.raises(IdempotencyKeyReused, match="SECRET_KEY"):
+        once(changed, request_)
+
+
+def _count_effect(tx: Transaction, name: str) -> int:
+    return int(tx.scalar(select(func.count()).where(locks.leases.c.name == name)))
+
+
+def test_s60_of_five_at_once_one_has_the_effect_and_all_have_its_answer(timed: Runtime, request_: Request):
+    answers: list[StoredAnswer] = []
+
+    def send() -> None:
+        with timed.transaction() as tx:
+            stored = begin(tx, request_)
+            if stored is None:
+                locks.take(tx, request_.caller, 10)
+                stored = StoredAnswer(201, new_id().encode())
+                finish(tx, request_, stored)
+        answers.append(stored)
+
+    threads = [threading.Thread(target=send) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == 5
+    assert len(set(answers)) == 1
+    with timed.reading() as tx:
+        assert _count_effect(tx, request_.caller) == 1
+
+
+def test_s60_while_the_first_runs_the_second_waits_or_is_told_so(timed: Runtime, request_: Request):
+    """PostgreSQL gives up after two seconds; SQLite has one writer, so the second waits for its end."""
+    outcome: list[object] = []
+
+    def send() -> None:
+        try:
+            outcome.append(once(timed, request_))
+        except IdempotencyInProgress as refused:
+            outcome.append(refused.code)
+
+    second = threading.Thread(target=send)
+    with timed.transaction() as tx:
+        assert begin(tx, request_) is None
+        second.start()
+        second.join(2.6)
+        finish(tx, request_, ANSWER)
+    second.join()
+    assert outcome == ([ANSWER] if timed.database.is_sqlite else ["IDEMPOTENCY_IN_PROGRESS"])
+    assert once(timed, request_) == ANSWER
+
+
+def test_a_database_error_that_is_no_waiting_is_not_taken_for_it(
+    timed: Runtime, request_: Request, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(_: object) -> None:
+        raise exc.ProgrammingError("INSERT", None, ValueError("a bug"))
+
+    with pytest.raises(exc.ProgrammingError), timed.transaction() as tx:
+        monkeypatch.setattr(tx, "scalar", fail)
+        begin(tx, request_)

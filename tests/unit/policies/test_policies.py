@@ -1,0 +1,226 @@
+"""Policies as rows, in the cache, and what follows from them when a meeting is made and started."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from shared.core.cache import Cache
+from shared.core.errors import ValidationFailed
+from shared.core.keyring import Keyring
+from shared.core.transaction import Tools
+from shared.meetings.models import meetings
+from shared.policies import cache
+from shared.policies.models import DEFAULTS, Policy, policies
+from shared.policies.service import permits
+from shared.runtime import Runtime
+from tests.factories.scene import Scene
+
+
+def stored(runtime: Runtime, meeting_id: str) -> Policy:
+    with runtime.reading() as tx:
+        return Policy.of(tx.execute(select(policies).where(policies.c.meeting_id == meeting_id)).one())
+
+
+def other_process(runtime: Runtime) -> Runtime:
+    """Return the runtime as another process has it: the same database and Redis, nothing in memory yet."""
+    fresh = Cache(runtime.settings.redis_url, 60, runtime.tools.keyring)
+    return replace(runtime, tools=replace(runtime.tools, cache=fresh))
+
+
+def test_a_meeting_without_wishes_has_the_contracts_defaults(timed: Runtime) -> None:
+    scene = Scene(timed)
+    made = stored(timed, scene.meeting(scene.user()))
+    assert {name: getattr(made, name) for name in DEFAULTS} == DEFAULTS
+    assert (made.version, made.passcode_hash, made.updated_at) == (1, None, timed.now())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("require_waiting_room", True),
+        ("allow_anonymous_join", True),
+        ("max_participants", 3),
+        ("allowed_domains", ["corp.com"]),
+        ("blocked_users", ["01JQ0000000000000000000ADA"]),
+        ("recording_permissions", "none"),
+        ("screen_share_permissions", "host"),
+        ("chat_permissions", "none"),
+        ("mute_on_entry", True),
+        ("disable_camera", True),
+        ("lock_meeting", True),
+        ("enable_breakout_rooms", False),
+        ("enable_polls", False),
+        ("enable_whiteboard", False),
+        ("enable_file_sharing", False),
+        ("enable_reactions", False),
+        ("enable_hand_raise", False),
+        ("enable_e2e_encryption", True),
+        ("idle_timeout_minutes", 5),
+        ("meeting_duration_minutes", 30),
+        ("join_approval_mode", "manual"),
+        ("custom_settings", {"color": "blue", "nested": {"n": [1, 2.5, None]}}),
+    ],
+)
+def test_every_field_is_kept_as_it_was_wished(timed: Runtime, field: str, value: Any) -> None:
+    scene = Scene(timed)
+    made = stored(timed, scene.meeting(scene.user(), policy={field: value}))
+    assert {name: getattr(made, name) for name in DEFAULTS} == {**DEFAULTS, field: value}
+
+
+def test_max_participants_defaults_to_the_installations_setting(timed: Runtime) -> None:
+    settings = replace(timed.settings, meeting_max_participants=7)
+    runtime = replace(timed, settings=settings, tools=replace(timed.tools, settings=settings))
+    scene = Scene(runtime)
+    assert stored(runtime, scene.meeting(scene.user())).max_participants == 7
+
+
+def test_a_passcode_is_kept_only_as_a_hash(timed: Runtime) -> None:
+    scene = Scene(timed)
+    made = stored(timed, scene.meeting(scene.user(), policy={"require_password": True, "passcode": "open sesame"}))
+    assert made.passcode_hash is not None
+    assert "sesame" not in made.passcode_hash
+    assert timed.tools.keyring.passcode_matches("open sesame", made.passcode_hash)
+
+
+@pytest.mark.parametrize("wishes", [{"require_password": True}, {"require_password": True, "passcode": ""}])
+def test_a_password_that_is_required_must_be_given(timed: Runtime, wishes: dict[str, Any]) -> None:
+    scene = Scene(timed)
+    host = scene.user()
+    with pytest.raises(ValidationFailed) as refused:
+        scene.meeting(host, policy=wishes)
+    assert "policy" in refused.value.details
+    with timed.reading() as tx:
+        assert tx.first(select(meetings).where(meetings.c.host_id == host.user_id)) is None
+
+
+@pytest.mark.parametrize(
+    ("permission", "is_staff", "allowed"),
+    [
+        ("all", False, True),
+        ("all", True, True),
+        ("host", False, False),
+        ("host", True, True),
+        ("none", False, False),
+        ("none", True, False),
+    ],
+)
+@pytest.mark.once
+def test_a_permission_covers_all_the_staff_or_nobody(permission: str, is_staff: bool, allowed: bool) -> None:
+    assert permits(permission, is_staff=is_staff) is allowed
+
+
+def test_what_a_client_sees_never_has_the_passcode_and_tells_only_hosts_who_is_blocked(timed: Runtime) -> None:
+    scene = Scene(timed)
+    wishes = {"passcode": "open sesame", "blocked_users": ["somebody"], "custom_settings": {"a": 1}}
+    made = stored(timed, scene.meeting(scene.user(), policy=wishes))
+    staff, attendee = made.public(for_staff=True), made.public(for_staff=False)
+    assert set(staff) - set(attendee) == {"blocked_users", "custom_settings"}
+    for view in (staff, attendee):
+        assert view["has_passcode"] is True
+        assert made.passcode_hash not in view.values()
+        assert set(DEFAULTS) - {"blocked_users", "custom_settings"} <= set(view)
+
+
+# --- the cache
+
+
+def test_a_policy_is_read_from_the_database_once(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    process = other_process(timed)
+    meeting = scene.state(meeting_id)
+    with process.reading() as tx:
+        first = cache.get_policy(tx, meeting)
+        assert cache.get_policy(tx, meeting) is first
+    assert first == stored(timed, meeting_id)
+
+
+def test_a_policy_that_was_changed_is_never_taken_from_the_cache(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    with timed.transaction() as tx:
+        assert cache.get_policy(tx, scene.state(meeting_id)).lock_meeting is False
+    with timed.transaction() as tx:
+        tx.execute(update(policies).where(policies.c.meeting_id == meeting_id).values(lock_meeting=True, version=2))
+        tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(policy_version=2))
+    with timed.reading() as tx:
+        assert cache.get_policy(tx, scene.state(meeting_id)).lock_meeting is True
+
+
+def lay_into_redis(runtime: Runtime, meeting_id: str, changes: dict[str, Any] | None = None) -> None:
+    with runtime.reading() as tx:
+        entries = cache.prewarm(tx, [meeting_id])
+    assert set(entries) == {meeting_id}
+    entries[meeting_id] |= changes or {}
+    runtime.tools.cache.store(cache.KIND, entries)
+
+
+def test_a_prewarmed_policy_is_taken_from_redis_and_is_the_same(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user(), policy={"allowed_domains": ["corp.com"], "custom_settings": {"a": [1]}})
+    lay_into_redis(timed, meeting_id)
+    process = other_process(timed)
+    cache.warm(process.tools.cache, meeting_id)
+    known = process.tools.cache.get(cache.KIND, meeting_id, 1)
+    assert known is not None
+    # On the way through JSON, times lose what is below a millisecond.
+    assert replace(known, updated_at=timed.now()) == stored(timed, meeting_id)
+    assert abs(known.updated_at - timed.now()) < timedelta(milliseconds=1)
+    cache.warm(process.tools.cache, meeting_id)
+    assert process.tools.cache.get(cache.KIND, meeting_id, 1) is known
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"updated_at": "yesterday"},
+        {"updated_at": None},
+        {"a_field_of_another_release": 1},
+        {"meeting_id": "01JQ0000000000000000000002"},
+    ],
+)
+def test_what_redis_has_in_another_form_or_for_another_meeting_is_not_used(
+    timed: Runtime, changes: dict[str, Any]
+) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    lay_into_redis(timed, meeting_id, changes)
+    process = other_process(timed)
+    cache.warm(process.tools.cache, meeting_id)
+    assert not process.tools.cache.knows(cache.KIND, meeting_id)
+    with process.reading() as tx:
+        assert cache.get_policy(tx, scene.state(meeting_id)) == stored(timed, meeting_id)
+
+
+def test_a_policy_nobody_prewarmed_is_not_warmed(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    process = other_process(timed)
+    cache.warm(process.tools.cache, meeting_id)
+    assert not process.tools.cache.knows(cache.KIND, meeting_id)
+
+
+def test_a_policy_that_was_written_with_another_key_is_not_believed(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    forger = Cache(timed.settings.redis_url, 60, Keyring("the key of somebody who can only write to Redis"))
+    tools = Tools(timed.settings, timed.tools.keyring, forger)
+    lay_into_redis(replace(timed, tools=tools), meeting_id, {"lock_meeting": False})
+    process = other_process(timed)
+    cache.warm(process.tools.cache, meeting_id)
+    assert not process.tools.cache.knows(cache.KIND, meeting_id)
+
+
+# --- listeners
+
+
+@pytest.mark.parametrize(("minutes", "deadline"), [(0, None), (45, timedelta(minutes=45))])
+def test_the_start_sets_the_deadline_that_the_policy_asks_for(
+    timed: Runtime, minutes: int, deadline: timedelta | None
+) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user(), policy={"meeting_duration_minutes": minutes})
+    assert scene.state(meeting_id).deadline_at == (None if deadline is None else timed.now() + deadline)
