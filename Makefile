@@ -8,16 +8,18 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet install
 RUNTIME := $(VENV)/.runtime-installed
 TOOLS := $(VENV)/.tools-installed
+PEERS := var/bench-venv/.installed
 PYTEST := $(PY) -m pytest --quiet --no-header -n $(PARLEY_TEST_WORKERS)
+FAULTS := PARLEY_TEST_DB=postgres $(PY) -m pytest --quiet --no-header -n 0
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .SHELLFLAGS := -eu -c
-.PHONY: help run demo test check lint types imports docs format cov bench clean
+.PHONY: help run demo test check lint types imports docs format cov bench faults faults-quick clean
 
 help: ## this list
 	@printf 'Parley: make <target>\n\n'
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 run: $(RUNTIME) ## the whole stack on this machine, ended by Ctrl-C (HOST, PORT, DATABASE_URL, REDIS_URL)
 	@exec $(PY) -m dev.launcher
@@ -30,7 +32,9 @@ test: check ## everything: check, then the tests on SQLite and on PostgreSQL (PA
 	@echo '== tests on SQLite'
 	@PARLEY_TEST_DB=sqlite $(PYTEST) --cov --cov-report=
 	@echo '== tests on PostgreSQL'
-	@PARLEY_TEST_DB=postgres $(PYTEST) -m 'not once' --cov --cov-append --cov-report=
+	@PARLEY_TEST_DB=postgres $(PYTEST) -m 'not once' --ignore tests/faults --cov --cov-append --cov-report=
+	@echo '== faults on PostgreSQL'
+	@$(FAULTS) -m 'not once' tests/faults
 	@echo '== coverage of shared/, by branches'
 	@$(PY) -m coverage report --fail-under=95
 
@@ -61,8 +65,17 @@ cov: $(TOOLS) ## coverage of the last `make test`, as htmlcov/index.html
 	@$(PY) -m coverage html --quiet
 	@echo 'htmlcov/index.html'
 
-bench: $(TOOLS) ## the benchmarks of bench/
+bench: $(TOOLS) $(PEERS) ## all benchmarks beside other servers: about forty minutes (needs a C compiler)
 	@exec $(PY) -m bench
+
+bench-quick: $(TOOLS) $(PEERS) ## some of them, once: about two minutes
+	@exec $(PY) -m bench --quick
+
+faults-quick: $(TOOLS) ## processes and servers killed under load, a minute; a part of `make test`
+	@$(FAULTS) -s -m 'not once' tests/faults
+
+faults: $(TOOLS) ## the whole catalogue of faults, about two hours (PARLEY_FAULTS_SHORT=1: half an hour)
+	@status=0; $(FAULTS) -s -m full tests/faults || status=$$?; $(PY) -m tests.faults.report; exit $$status
 
 clean: ## remove the environment, caches and all data of `make run`
 	@rm -rf $(VENV) var htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -86,4 +99,13 @@ $(RUNTIME): requirements.txt | $(PY)
 $(TOOLS): tests/requirements.txt $(RUNTIME) | $(PY)
 	@echo 'Installing what the tests need, once ...'
 	@$(PIP) --no-compile -r tests/requirements.txt
+	@touch $@
+
+# What the product is compared with lives in an environment of its own.
+$(PEERS): bench/requirements.txt
+	@command -v cc > /dev/null || command -v gcc > /dev/null || { \
+		echo 'The benchmarks need a C compiler (on Debian and Ubuntu: apt install gcc libc6-dev); nothing else does.'; exit 1; }
+	@echo 'Installing what the benchmarks compare with, once ...'
+	@$(PYTHON) -m venv var/bench-venv
+	@var/bench-venv/bin/python -m pip --disable-pip-version-check --quiet install --no-compile -r bench/requirements.txt
 	@touch $@

@@ -33,9 +33,13 @@ class Ground:
 def ready() -> Iterator[Ground]:
     """Compile, start Valkey and PostgreSQL, and stop them at the end. From here on this process stays on its core."""
     client, floor = programs.build("client", BUILT), programs.build("floor", BUILT)
-    with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory, on_core(OTHER_CORE):
-        with Valkey() as valkey, Postgres() as postgres:
-            yield Ground(Path(directory), client, floor, valkey, postgres)
+    with (
+        tempfile.TemporaryDirectory(prefix="parley-bench-") as directory,
+        on_core(OTHER_CORE),
+        Valkey() as valkey,
+        Postgres() as postgres,
+    ):
+        yield Ground(Path(directory), client, floor, valkey, postgres)
 
 
 @contextmanager

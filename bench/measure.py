@@ -58,6 +58,17 @@ def memory(pids: Iterable[int], proc: Path = PROC) -> int:
     return kilobytes * 1024
 
 
+def resident(pids: Iterable[int], proc: Path = PROC, *, peak: bool = False) -> int:
+    """Return the bytes that these processes have in memory, or have had at most, each by itself (RSS)."""
+    wanted, kilobytes = "VmHWM:" if peak else "VmRSS:", 0
+    for pid in pids:
+        with suppress(OSError):
+            for line in (proc / str(pid) / "status").read_text().splitlines():
+                if line.startswith(wanted):
+                    kilobytes += int(line.split()[1])
+    return kilobytes * 1024
+
+
 def busy_seconds(proc: Path = PROC) -> float:
     """Return how long all cores together have worked since the machine started."""
     ticks = [int(word) for word in (proc / "stat").read_text().splitlines()[0].split()[1:9]]

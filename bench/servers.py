@@ -22,7 +22,7 @@ STOP_SECONDS = 5.0
 EVENT = (
     '{"type":"reaction","meeting_id":"01JZZZZZZZZZZZZZZZZZZZZZZZ","user_id":"01JZZZZZZZZZZZZZZZZZZZZZZZ","data":'
     '{"participant_id":"01JZZZZZZZZZZZZZZZZZZZZZZZ","user_id":"01JZZZZZZZZZZZZZZZZZZZZZZZ","user_name":"Person 1234",'
-    '"reaction_type":"heart"},"timestamp":"2025-01-01T00:00:00.000Z","stream":null,"seq":null}'
+    '"reaction_type":"heart"},"timestamp":"2025-01-01T00:00:00.{n}Z","stream":null,"seq":null}'
 )
 ECHO = Dialect(EVENT, '"type":"reaction"')
 SOCKETIO = Dialect(f'42["say",{EVENT}]', '"type":"reaction"', opened_by='"joined"', is_socketio=True)
@@ -34,13 +34,14 @@ class DidNotStart(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that answers. `targets` makes what a workload connects to; `beside` runs the load beside it."""
+    """A server that answers. `targets` makes what a workload connects to; `beside` runs other load during
+    the block, and fills what it gives with the figures of that load afterwards."""
 
     process: "subprocess.Popen[bytes]"
     port: int
     dialect: Callable[[Workload], Dialect]
     targets: Callable[[Workload], list[Target]]
-    beside: Callable[[Workload], AbstractContextManager[object]] = field(default=lambda _: nullcontext())
+    beside: Callable[[Workload], AbstractContextManager[dict[str, float]]] = field(default=lambda _: nullcontext({}))
 
 
 class Contestant(Protocol):
@@ -126,9 +127,7 @@ def _uvicorn(module: str) -> Callable[[Ground, int], list[str]]:
     return lambda _, port: [str(PEER_PROGRAMS / "python"), "-m", "uvicorn", f"--port={port}", *options, module]
 
 
-FLOOR = Peer(
-    "floor", lambda ground, port: [str(ground.floor), str(port), str(ground.valkey.port)], speaks_http=False
-)
+FLOOR = Peer("floor", lambda ground, port: [str(ground.floor), str(port), str(ground.valkey.port)], speaks_http=False)
 FLASK_SOCKETIO = Peer(
     "Flask-SocketIO",
     _gunicorn("bench.peers.flask_socketio_rooms:app", "geventwebsocket.gunicorn.workers.GeventWebSocketWorker"),

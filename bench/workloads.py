@@ -32,6 +32,11 @@ class Workload:
     limits: bool = False
 
     @property
+    def label(self) -> str:
+        """Return what is printed."""
+        return f"{self.name}, {self.rooms} x {self.size}"
+
+    @property
     def sockets(self) -> int:
         """Return how many sockets are opened."""
         return self.rooms * self.size

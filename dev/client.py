@@ -317,7 +317,8 @@ class Socket:
                 self._frames.append(json.loads(self._text))
                 self._text = ""
         elif isinstance(event, Ping):
-            self._socket.sendall(self._protocol.send(event.response()))
+            with suppress(OSError):  # the server hung up; what it had sent before is still to be read
+                self._socket.sendall(self._protocol.send(event.response()))
         elif isinstance(event, CloseConnection):
             self._closed = Closed(event.code, event.reason or "")
             with suppress(OSError):

@@ -41,6 +41,7 @@ enum {
     SLOW_RECEIVE_BUFFER = 4096,
     NO_CLOSE_FRAME = 1006,
     SHOWN_REFUSALS = 3,
+    OPENING_PASSES = 10, // whoever is refused (503, 429) asks again, as a browser would
 };
 static const uint64_t SECOND = 1000000000ull, STALL = 1500000000ull, GO_WITHIN = 300, FLOOD_PAUSE = 1000000000ull;
 
@@ -72,9 +73,10 @@ struct room {
 
 static struct {
     int port, window, senders, concurrency, slow, deflate, handshakes, socketio;
-    double rate, seconds, warm, settle, drain, open_within;
+    double rate, seconds, warm, settle, drain, drain_within, open_within;
     const char *targets, *frame, *marker, *opened_by, *flood;
-} opt = {.senders = 1, .concurrency = 64, .seconds = 5, .warm = 1, .settle = 1, .drain = 3, .open_within = 120};
+} opt = {.senders = 1, .concurrency = 64, .seconds = 5, .warm = 1, .settle = 1, 
+         .drain = 3, .drain_within = 20, .open_within = 240};
 
 static struct {
     uint64_t delivered, bytes, compressed, unexpected, acks, errors, stalls, refused, opened;
@@ -533,11 +535,14 @@ static void turn_for(double seconds)
 static double open_all(void)
 {
     uint64_t began_at = now(), until = began_at + nanoseconds(opt.open_within);
-    int next = 0;
-    while (now() < until && (next < connection_count || underway > 0)) {
-        while (next < connection_count && underway < opt.concurrency)
-            begin(&connections[next++]);
-        turn(SECOND / 100);
+    for (int pass = 0; pass < OPENING_PASSES && open_count < connection_count && now() < until; pass++) {
+        int next = 0;
+        while (now() < until && (next < connection_count || underway > 0)) {
+            for (; next < connection_count && underway < opt.concurrency; next++)
+                if (connections[next].state == IDLE || connections[next].state == CLOSED)
+                    begin(&connections[next]);
+            turn(SECOND / 100);
+        }
     }
     return seconds_between(began_at, now());
 }
@@ -556,12 +561,22 @@ static void wait_for_go(void)
         exit(1);
 }
 
+// From here on, who is open must receive everything that is sent.
+static void count_readers(void)
+{
+    for (int i = 0; i < connection_count; i++) {
+        struct connection *c = &connections[i];
+        rooms[c->room].readers += c->state == OPEN && !c->is_slow && !c->is_flooder;
+    }
+}
+
 // Send for as long as wished. Returns the CPU time used while it was measured.
 static double run(void)
 {
     uint64_t started = now(), from = started + nanoseconds(opt.warm), until = from + nanoseconds(opt.seconds);
     uint64_t count = 0, stalls_at = started, at;
     double cpu = 0;
+    count_readers();
     while ((at = now()) < until) {
         if (measure_from == 0 && at >= from) {
             say("start");
@@ -594,11 +609,17 @@ static uint64_t missing(void)
     return count;
 }
 
+// Wait for what is missing, as long as some of it still comes.
 static void drain(void)
 {
-    uint64_t until = now() + nanoseconds(opt.drain);
-    while (now() < until && missing() > 0)
+    uint64_t until = now() + nanoseconds(opt.drain_within), progress_at = now(), before = missing(), left;
+    for (uint64_t at = now(); at < until && (left = missing()) > 0; at = now()) {
+        if (left < before)
+            before = left, progress_at = at;
+        if (at - progress_at > nanoseconds(opt.drain))
+            break;
         turn(SECOND / 50);
+    }
 }
 
 // --- the report
@@ -739,7 +760,6 @@ static void give_roles(void)
         } else if (opt.flood && !has_flooder && !c->is_slow) {
             c->is_flooder = has_flooder = 1;
         }
-        room->readers += !c->is_slow && !c->is_flooder;
     }
 }
 

@@ -137,7 +137,7 @@ def _visible(tx: Transaction, membership: Membership, message_id: str, *, lock: 
     row = None
     if is_id(message_id):
         query = _readable(membership.me).where(messages.c.id == message_id)
-        row = tx.first(query.with_for_update(of=messages) if lock else query)
+        row = tx.first(query.with_for_update(of=messages, key_share=True) if lock else query)
     if row is None:
         raise NotFound("There is no such message.")
     return Message.of(row)

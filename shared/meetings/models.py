@@ -73,7 +73,7 @@ class Meeting:
 
     @property
     def duration_minutes(self) -> float:
-        """Return the minutes from start to end; 0.0 while it is not over."""
+        """Return the minutes from start to end; 0.0 while it is not over, or when both were asked for at once."""
         if self.started_at is None or self.ended_at is None:
             return 0.0
-        return round((self.ended_at - self.started_at).total_seconds() / 60, 3)
+        return max(0.0, round((self.ended_at - self.started_at).total_seconds() / 60, 3))

@@ -34,10 +34,14 @@ def get_meeting(tx: Transaction, meeting_id: str) -> Meeting:
 
 
 def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
-    """Return the meeting with its row locked until the commit. Raises MeetingNotFound."""
+    """Return the meeting with its row locked until the commit. Raises MeetingNotFound.
+
+    The lock lets others insert rows that refer to the meeting (`FOR NO KEY UPDATE`): a chat message holds the lock of
+    its stream while it does, and would otherwise wait in a circle with a join that wants that stream.
+    """
     if not is_id(meeting_id):
         raise MeetingNotFound
-    row = tx.first(MEETING.where(meetings.c.id == meeting_id).with_for_update(of=meetings))
+    row = tx.first(MEETING.where(meetings.c.id == meeting_id).with_for_update(of=meetings, key_share=True))
     if row is None:
         raise MeetingNotFound
     return Meeting.of(row)

@@ -136,7 +136,7 @@ def end(tx: Transaction, meeting_id: str, actor_id: str | None) -> Meeting:
     meeting = get_meeting(tx, meeting_id)
     if ended.rowcount == 0:
         check_running(meeting)
-        raise InvalidMeetingState
+        raise MeetingNotActive  # it was started between the two statements; the end came first
     tx.emit(MeetingFinished(meeting_id=meeting_id, actor_id=actor_id, meeting=meeting, ended_at=tx.now))
     ledger.close_streams(tx.connection, meeting_id)
     return meeting

@@ -22,7 +22,9 @@ def connection_opened(
     presence.opened(tx.connection, connection_id, process_id, meeting_id, participant_id, tx.now)
     for old in presence.surplus(tx.connection, participant_id, tx.settings.ws_max_per_person):
         tx.order(orders.close_connection(old))  # the newest stay: an old one is most likely dead
-    was = tx.scalar(select(participants.c.presence).where(participants.c.id == participant_id).with_for_update())
+    was = tx.scalar(
+        select(participants.c.presence).where(participants.c.id == participant_id).with_for_update(key_share=True)
+    )
     if was == CONNECTED:
         return
     row = tx.execute(
@@ -38,7 +40,7 @@ def connection_opened(
 def connection_closed(tx: Transaction, connection_id: str, participant_id: str) -> None:
     """Remove a connection. Emits ConnectionStatusChanged when it was the person's last one."""
     # Two tabs that close at once must not each see the other as still open.
-    tx.first(select(participants.c.id).where(participants.c.id == participant_id).with_for_update())
+    tx.first(select(participants.c.id).where(participants.c.id == participant_id).with_for_update(key_share=True))
     if presence.closed(tx.connection, connection_id, participant_id, tx.now):
         lost(tx, [participant_id], tx.now)
 
@@ -75,7 +77,12 @@ def sweep_processes(tx: Transaction) -> int:
     for process_id, last_seen in presence.dead_processes(tx.connection, tx.now):
         people = presence.bereaved(tx.connection, process_id)
         # Who comes back elsewhere right now is either counted below, or waits here and finds a lost one to report back.
-        tx.all(select(participants.c.id).where(participants.c.id.in_(people)).order_by("id").with_for_update())
+        tx.all(
+            select(participants.c.id)
+            .where(participants.c.id.in_(people))
+            .order_by("id")
+            .with_for_update(key_share=True)
+        )
         presence.forget(tx.connection, process_id)
         alone = [p for p in people if presence.count_of(tx.connection, p, tx.now) == 0]
         count += lost(tx, alone, last_seen)
@@ -103,13 +110,13 @@ def sweep_meeting(tx: Transaction, meeting_id: str) -> int:
     running = tx.first(
         select(meetings.c.id)
         .where(meetings.c.id == meeting_id, meetings.c.status == IN_PROGRESS)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, key_share=True)
     )
     if running is None:
         return 0
     # Locked, and read again once they are: somebody may be coming back at this moment.
     mine = _stale(tx).where(participants.c.meeting_id == meeting_id).order_by(participants.c.id).limit(SWEEP_LIMIT)
-    rows = tx.all(mine.with_for_update(skip_locked=True))
+    rows = tx.all(mine.with_for_update(skip_locked=True, key_share=True))
     for person in map(Participant.of, rows):
         if person.is_inside:
             take_out(tx, person, "connection_lost")

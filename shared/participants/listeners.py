@@ -12,7 +12,7 @@ from shared.meetings.events import MeetingCreated, MeetingFinished
 from shared.participants.events import WaitedInVain
 from shared.participants.invitations import invite, redeem
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
-from shared.participants.service import add_place
+from shared.participants.service import add_place, end_stays
 
 
 @listens_to(MeetingCreated)
@@ -32,11 +32,7 @@ def redeem_invitations(tx: Transaction, event: UserRegistered) -> None:
 def everybody_has_left(tx: Transaction, event: MeetingFinished) -> None:
     """End all stays in two statements. One event told it to all inside; those who wait are told one by one."""
     last = ledger.heads(tx.connection, [meeting_stream(event.meeting_id)])[meeting_stream(event.meeting_id)]
-    tx.execute(
-        update(stays)
-        .where(stays.c.meeting_id == event.meeting_id, stays.c.left_at.is_(None))
-        .values(left_at=tx.now, left_seq=last)
-    )
+    end_stays(tx, stays.c.meeting_id == event.meeting_id, last)
     in_vain = select(participants.c.id).where(
         participants.c.meeting_id == event.meeting_id, participants.c.status == WAITING
     )

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, case, func, literal, select, update
 
+from shared.core.database import UtcDateTime
 from shared.core.errors import ValidationFailed
 from shared.core.ids import new_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.names import clean_name
 from shared.meetings.models import Meeting, meetings
-from shared.meetings.queries import lock_meeting
+from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import EntryRequested, EntryWithdrawn, ParticipantJoined, ParticipantLeft
 from shared.participants.models import (
     ATTENDEE,
+    DENIED,
     INVITED,
     JOINED,
     LEFT,
@@ -31,10 +33,9 @@ from shared.participants.models import (
 from shared.participants.queries import (
     find_place,
     get_membership,
-    get_participant,
     waiting_position,
 )
-from shared.policies.admission import Applicant, decide
+from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
 from shared.policies.models import Policy
@@ -73,25 +74,45 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     MeetingNotActive, InvalidMeetingState, UserBlocked, AnonymousNotAllowed, DomainNotAllowed, PasscodeRequired,
     PasscodeInvalid, MeetingLocked, MaxParticipantsReached.
     """
+    seen = get_meeting(tx, meeting_id)
+    if _is_full(seen, get_policy(tx, seen)):
+        _judge(tx, seen, actor, wish)  # who must be refused is, without waiting for the row with all the others
     meeting = lock_meeting(tx, meeting_id)
+    policy, place, verdict = _judge(tx, meeting, actor, wish)
+    if place is not None and verdict is None:
+        return Admission(place)
+    person = place or _new_place(tx, meeting, actor, wish)
+    is_new_guest = place is None and person.user_id is None
+    if verdict is not None and verdict.action == "wait":
+        return _queue(tx, person, is_new_guest)
+    if not person.is_staff:
+        _take_seat(tx, meeting, policy)
+    return Admission(_enter(tx, person, policy, wish), is_new_guest=is_new_guest)
+
+
+def _judge(
+    tx: Transaction, meeting: Meeting, actor: Actor | None, wish: JoinWish
+) -> tuple[Policy, Participant | None, Verdict | None]:
+    """Return the policy, the actor's place, and the verdict: None for who is inside. Raises as `join`."""
     check_running(meeting)
     policy = get_policy(tx, meeting)
-    place = None if actor is None else find_place(tx, meeting_id, actor)
-    if place is not None and place.is_inside and not place.is_banned:
-        return Admission(place)
+    place = None if actor is None else find_place(tx, meeting.id, actor)
+    if place is not None and place.is_inside:
+        return policy, place, None
     verdict = decide(policy, _applicant(actor, place, wish), tx.keyring)
     if verdict.refusal is not None:
         raise verdict.refusal(details={"rule": verdict.rule})
-    needs_seat = place is None or not place.is_staff
-    if needs_seat and meeting.seats_taken >= policy.max_participants:
-        raise MaxParticipantsReached(details={"rule": "max_participants", "max_participants": policy.max_participants})
-    person = place or _new_place(tx, meeting, actor, wish)
-    is_new_guest = place is None and person.user_id is None
-    if verdict.action == "wait":
-        return _queue(tx, person, is_new_guest)
-    if needs_seat:
-        _take_seat(tx, meeting, policy)
-    return Admission(_enter(tx, person, policy, wish), is_new_guest=is_new_guest)
+    if (place is None or not place.is_staff) and _is_full(meeting, policy):
+        raise _full(policy)
+    return policy, place, verdict
+
+
+def _is_full(meeting: Meeting, policy: Policy) -> bool:
+    return meeting.seats_taken >= policy.max_participants
+
+
+def _full(policy: Policy) -> MaxParticipantsReached:
+    return MaxParticipantsReached(details={"rule": "max_participants", "max_participants": policy.max_participants})
 
 
 def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -> Applicant:
@@ -100,7 +121,7 @@ def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -
         email=actor.email if actor else None,
         is_staff=place is not None and place.is_staff,
         is_banned=place is not None and place.is_banned,
-        was_admitted=place is not None and place.was_admitted and place.status != REMOVED,
+        was_admitted=place is not None and place.was_admitted and place.status not in (REMOVED, DENIED),
         passcode=wish.passcode,
     )
 
@@ -112,7 +133,7 @@ def _take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
         .values(seats_taken=meetings.c.seats_taken + 1)
     )
     if taken.rowcount == 0:
-        raise MaxParticipantsReached(details={"rule": "max_participants", "max_participants": policy.max_participants})
+        raise _full(policy)
 
 
 def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: JoinWish) -> Participant:
@@ -124,19 +145,16 @@ def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: Joi
 
 def add_place(tx: Transaction, meeting_id: str, user_id: str | None, name: str, role: str) -> Participant:
     """Insert somebody's place in a meeting, in the state invited."""
-    participant_id = new_id()
-    tx.execute(
-        participants.insert().values(
-            id=participant_id,
-            meeting_id=meeting_id,
-            user_id=user_id,
-            user_name=name,
-            role=role,
-            status=INVITED,
-            created_at=tx.now,
-        )
+    new = participants.insert().values(
+        id=new_id(),
+        meeting_id=meeting_id,
+        user_id=user_id,
+        user_name=name,
+        role=role,
+        status=INVITED,
+        created_at=tx.now,
     )
-    return get_participant(tx, meeting_id, participant_id)
+    return Participant.of(tx.execute(new.returning(participants)).one())
 
 
 def _queue(tx: Transaction, person: Participant, is_new_guest: bool) -> Admission:
@@ -244,12 +262,18 @@ def take_out(tx: Transaction, person: Participant, reason: str) -> Participant:
             update(meetings).where(meetings.c.id == gone.meeting_id).values(seats_taken=meetings.c.seats_taken - 1)
         )
     at = tx.emit(ParticipantLeft(meeting_id=gone.meeting_id, actor_id=gone.user_id, participant=gone, reason=reason))
-    tx.execute(
-        update(stays)
-        .where(stays.c.participant_id == gone.id, stays.c.left_at.is_(None))
-        .values(left_at=tx.now, left_seq=at.seq if at else 0)
-    )
+    end_stays(tx, stays.c.participant_id == gone.id, at.seq if at else 0)
     return gone
+
+
+def end_stays(tx: Transaction, whose: ColumnElement[bool], left_seq: int) -> None:
+    """End the open stays of which `whose` is true, now.
+
+    A transaction that had to wait for its turn is older than an entry that went first: no stay ends before it began.
+    """
+    now = literal(tx.now, UtcDateTime)
+    left_at = case((stays.c.entered_at > now, stays.c.entered_at), else_=now)
+    tx.execute(update(stays).where(whose, stays.c.left_at.is_(None)).values(left_at=left_at, left_seq=left_seq))
 
 
 def duration_minutes(tx: Transaction, participant_id: str) -> float:

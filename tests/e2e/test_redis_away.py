@@ -15,9 +15,9 @@ pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(scope="module")
-def valkey_of_ours() -> Iterator[list[Valkey]]:
+def valkey_of_ours() -> list[Valkey]:
     """Room for the Valkey server of this module's stack."""
-    yield []
+    return []
 
 
 @pytest.fixture(scope="module")

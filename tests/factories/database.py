@@ -17,20 +17,24 @@ from shared.runtime import Runtime
 @contextmanager
 def own_database(beside: str, directory: Path) -> Iterator[str]:
     """Yield the URL of a new database with all tables: in `directory`, or on the server of the URL `beside`."""
+    with empty_database(beside, directory) as url:
+        _create_tables(url)
+        yield url
+
+
+@contextmanager
+def empty_database(beside: str, directory: Path) -> Iterator[str]:
+    """Yield the URL of a new database without tables."""
     name = f"parley_own_{secrets.token_hex(6)}"
     url = sqlalchemy.make_url(beside)
     if url.get_backend_name() == "sqlite":
-        own = f"sqlite:///{directory}/{name}.db"
-        _create_tables(own)
-        yield own
+        yield f"sqlite:///{directory}/{name}.db"
         return
     server = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
     try:
-        own = url.set(database=name).render_as_string(hide_password=False)
-        _create_tables(own)
-        yield own
+        yield url.set(database=name).render_as_string(hide_password=False)
     finally:
         with server.connect() as connection:
             connection.execute(sqlalchemy.text(f"DROP DATABASE {name} WITH (FORCE)"))

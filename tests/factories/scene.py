@@ -24,6 +24,7 @@ from shared.runtime import Runtime
 from tests.factories.world import Person, World
 
 _count = itertools.count(1)
+UNKNOWN = "01JQ0000000000000000000404"  # has the form of an id, and names nothing
 
 
 def change_place(runtime: Runtime, participant_id: str, **values: Any) -> None:

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 from urllib.parse import urlencode
@@ -44,6 +45,15 @@ class Seat:
         ]
 
 
+def described(frame: dict[str, Any]) -> str:
+    """Return the type of an event and, when it is about somebody's presence, who it is and how: `leave 01… left`."""
+    data = frame["data"]
+    how = data.get("status") if frame["type"] == "connection_status" else data.get("reason", "")
+    if frame["type"] in ("join", "leave", "connection_status"):
+        return f"{frame['type']} {data['participant_id']} {how}".strip()
+    return str(frame["type"])
+
+
 class Unknown(Exception):
     """Nobody can say whether it happened."""
 
@@ -70,6 +80,7 @@ class Client:
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._lost_at: float | None = None
         self._failures = 0
+        self._detour = 0  # requests go elsewhere for a while, the WebSocket stays
         self._told: dict[str, int] = {}  # by the snapshot of this connection; its events may come again
 
     def _note(self, kind: Kind, **what: Any) -> None:
@@ -183,7 +194,7 @@ class Client:
             self._note("start", stream=self.seat.stream(name), seq=seq, detail=why)
 
     def _ready(self) -> None:
-        self._failures = 0
+        self._failures = self._detour = 0
         self.welcomes += 1
         self.is_connected = True
         if self._lost_at is not None:
@@ -207,14 +218,14 @@ class Client:
         self.cursors[name] = max(seq, self.cursors.get(name, 0))
         data = frame["data"]
         key = data["content"].split(" ")[0] if frame["type"] == "chat" and data.get("action") == "posted" else None
-        self._note("recv", stream=self.seat.stream(name), seq=seq, key=key, detail=frame["type"])
+        self._note("recv", stream=self.seat.stream(name), seq=seq, key=key, detail=described(frame))
 
     # --- what it does
 
-    async def call(self, method: str, path: str, body: Any = None, key: str = "") -> Answer:
-        """Send a request to the process this client is at. Raises OSError, TimeoutError."""
+    async def call(self, method: str, path: str, body: Any = None, key: str = "", port: int = 0) -> Answer:
+        """Send a request, to the process this client is at unless told otherwise. Raises OSError, TimeoutError."""
         headers = {"Idempotency-Key": key} if key else {}
-        sent = request(self.port, method, f"/api/v1{path}", body, token=self.seat.token, headers=headers)
+        sent = request(port or self.port, method, f"/api/v1{path}", body, token=self.seat.token, headers=headers)
         return await asyncio.wait_for(sent, ANSWER_SECONDS)
 
     async def say(self, door: Door, to: Seat | None = None, padding: int = 0) -> bool:
@@ -252,11 +263,11 @@ class Client:
         return self._refused(key, frame["code"])
 
     async def _over_http(self, key: str, message: dict[str, Any]) -> bool:
+        port = self.ports[(self.home + self._detour) % len(self.ports)]
         try:
-            answer = await self.call("POST", f"/meetings/{self.seat.meeting_id}/chat", message, key)
+            answer = await self.call("POST", f"/meetings/{self.seat.meeting_id}/chat", message, key, port)
         except OSError:
-            if not self.is_connected:
-                self.home += 1
+            self._detour += 1
             raise
         self._crowd.statuses[answer.status] = self._crowd.statuses.get(answer.status, 0) + 1
         if answer.status == 201:
@@ -273,12 +284,14 @@ class Client:
         self._note("fail", key=key, detail=code)
         return False
 
-    async def chatter(self, pace: float, until: asyncio.Event, doors: Sequence[Door], others: Sequence[Seat]) -> None:
+    async def chatter(
+        self, pace: float, until: asyncio.Event, doors: Sequence[Door], others: Sequence[Seat], padding: int
+    ) -> None:
         """Say something every `pace` seconds or so; one in eight is private."""
         while not until.is_set():
             began = time.monotonic()
             to = random.choice(others) if others and random.random() < 0.125 else None
-            await self.say(random.choice(list(doors)), to)
+            await self.say(random.choice(list(doors)), to, padding)
             rest = random.uniform(0.5, 1.5) * pace - (time.monotonic() - began)
             if rest > 0:
                 with contextlib.suppress(TimeoutError):
@@ -353,6 +366,10 @@ class Crowd:
         """Run something in the loop and wait for what comes of it."""
         return asyncio.run_coroutine_threadsafe(what, self._loop).result(seconds)
 
+    def start(self, what: Coroutine[Any, Any, None]) -> "Future[None]":
+        """Begin something in the loop."""
+        return asyncio.run_coroutine_threadsafe(what, self._loop)
+
     def add(self, seat: Seat, ports: Sequence[int], home: int = 0, by_ticket: bool = False) -> Client:
         """Let somebody connect, at first to the port with the number `home`."""
 
@@ -407,7 +424,7 @@ class Crowd:
 
         return self.wait_for(all_have, seconds, "everybody has heard everything")
 
-    def talk(self, senders: Sequence[Client], pace: float, doors: Sequence[Door] = ("ws", "rest")) -> None:
+    def talk(self, senders: Sequence[Client], pace: float, doors: Sequence[Door], padding: int = 0) -> None:
         """Let some begin to talk, each every `pace` seconds, in public and to each other."""
         seats = [client.seat for client in senders]
 
@@ -415,7 +432,7 @@ class Crowd:
             self._enough.clear()
             for client in senders:
                 others = [seat for seat in seats if seat != client.seat and seat.meeting_id == client.seat.meeting_id]
-                self._talks.append(asyncio.create_task(client.chatter(pace, self._enough, doors, others)))
+                self._talks.append(asyncio.create_task(client.chatter(pace, self._enough, doors, others, padding)))
 
         self.do(begin())
 

@@ -1,19 +1,26 @@
 """A drill: a meeting with listeners and senders, while the test breaks something, and the verdict afterwards."""
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine
 
+from dev.client import Api
 from tests.faults.checker import Delays, Verdict, answers, check, delays
-from tests.faults.clients import Client, Crowd, Door, Seat
+from tests.faults.clients import Client, Crowd, Door
 from tests.faults.invariants import heads_of, rows_of, violations
 from tests.faults.people import People
 from tests.faults.site import Site
 
 SETTLE_SECONDS = 60.0
+
+
+def pause(seconds: float) -> None:
+    """Let a fault last, or something that must not happen have its chance."""
+    threading.Event().wait(seconds)
 
 
 class Drill:
@@ -32,7 +39,7 @@ class Drill:
         self.site = site
         self.people = people
         self.crowd = Crowd()
-        self.ports = list(ports) or site.ports
+        self.ports = list(ports) or list(site.ports)
         self._wanted = clients
         self._senders = senders
         self._meetings = meetings
@@ -62,9 +69,9 @@ class Drill:
             found.extend([c for c in self.crowd.clients if c.seat.meeting_id == meeting_id][:each])
         return found
 
-    def talk(self, per_second: float, doors: Sequence[Door] = ("ws", "rest")) -> None:
+    def talk(self, per_second: float, doors: Sequence[Door] = ("ws", "rest"), padding: int = 0) -> None:
         """Let the senders talk, so much a second all together."""
-        self.crowd.talk(self.senders, len(self.senders) / per_second, doors)
+        self.crowd.talk(self.senders, len(self.senders) / per_second, doors, padding)
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> Verdict:
         """Let everybody finish, hear the rest, and judge. Raises AssertionError when somebody cannot hear the rest."""
@@ -123,11 +130,58 @@ class Drill:
         """Return how many answers said that we have a bug."""
         return sum(count for what, count in self.troubles().items() if "INTERNAL_ERROR" in what)
 
+    def told(self, what: str, about: str = "") -> list[float]:
+        """Return when the first of the clients heard events whose description begins so: `leave`, of somebody."""
+        heard: dict[tuple[str | None, int | None], float] = {}
+        for record in self.crowd.history:
+            if record.kind == "recv" and record.detail.startswith(what) and about in record.detail:
+                heard.setdefault((record.stream, record.seq), record.at)
+        return sorted(heard.values())
+
     def resumes(self) -> Delays:
         """Return how long every loss of a connection lasted."""
         return Delays(tuple(sorted(s for client in self.crowd.clients for s in client.resumed_after)))
 
 
-def seats_of(clients: Sequence[Client]) -> list[Seat]:
-    """Return the seats of clients."""
-    return [client.seat for client in clients]
+class Pulse:
+    """Asks one address again and again while something breaks: `with Pulse(url) as pulse:`."""
+
+    def __init__(self, url: str, path: str = "//healthz", every_seconds: float = 0.1) -> None:
+        self.seconds: list[float] = []
+        self.statuses: Counter[int] = Counter()
+        self._api = Api(url, seconds=15)
+        self._path = path
+        self._every = every_seconds
+        self._body: Any = None
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="pulse", daemon=True)
+
+    def authorize(self, token: str, body: Any = None) -> None:
+        """Ask as somebody; with a body, by POST."""
+        self._api.token = token
+        self._body = body
+
+    def _ask(self) -> None:
+        while not self._enough.wait(self._every):
+            began = time.monotonic()
+            try:
+                body = self._body
+                status = (self._api.get(self._path) if body is None else self._api.post(self._path, body)).status
+            except OSError:
+                status = 0
+            self.seconds.append(time.monotonic() - began)
+            self.statuses[status] += 1
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join(20)
+        self._api.close()
+
+    @property
+    def delays(self) -> Delays:
+        """Return how long the answers took."""
+        return Delays(tuple(sorted(self.seconds)))

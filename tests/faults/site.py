@@ -8,8 +8,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,12 +50,15 @@ class Site(Stack):
         # PostgreSQL may run as another user, who cannot look into pytest's folders.
         self._home = Path(tempfile.mkdtemp(prefix="parley-faults-"))
         self._home.chmod(0o755)
+        self.directory = directory
         self.postgres = Postgres(self._home / "postgres")
         self.valkey = Valkey(directory / "valkey", port=free_port(), appendonly=True)
         self.legs: dict[str, Legs] = {}
         self._more = more
         self._worker_app = worker_app
         self._started: dict[str, tuple[list[str], dict[str, str]]] = {}
+        self._ours: set[str] = set()  # processes that the test ended; the others are started again when they end
+        self.revived: Counter[str] = Counter()
         super().__init__(Settings(env="test"), directory)
 
     def __enter__(self) -> Self:
@@ -111,12 +115,25 @@ class Site(Stack):
 
     def _spawn(self, name: str, command: list[str], **more: str) -> None:
         self._started[name] = (command, more)
+        self._ours.discard(name)
         super()._spawn(name, command, **more)
 
     def restart(self, name: str, **other: str) -> None:
         """Start a process that has ended as it was started before, a web process on its old port."""
         command, more = self._started[name]
         self._spawn(name, command, **{**more, **other})
+
+    @contextmanager
+    def another_web(self, **more: str) -> Iterator[int]:
+        """Start one more web process, with other settings, for a while; yield its port."""
+        index = self.start_web(**self._legs(f"web{len(self.ports)}"), **more)
+        try:
+            self.until(partial(self.is_up, index), READY_SECONDS, f"web{index} is ready")
+            yield self.ports[index]
+        finally:
+            self.kill(f"web{index}")
+            del self.processes[f"web{index}"]
+            del self.ports[index]
 
     # --- state
 
@@ -150,11 +167,23 @@ class Site(Stack):
         """Ask until the answer is yes; return how long it took. For what nobody tells us of."""
         began = time.monotonic()
         while not predicate():
+            self.revive()
             if time.monotonic() - began > seconds:
                 logs = "\n".join(f"--- {name}\n{self.log_of(name)[-2000:]}" for name in self.processes)
                 raise AssertionError(f"not within {seconds} s: {what}\n{logs}")
             time.sleep(pause)
         return time.monotonic() - began
+
+    def revive(self) -> None:
+        """Start again what ended by itself, as every service manager does."""
+        for name, process in self.processes.copy().items():
+            if name not in self._ours and process.poll() is not None:
+                self.revived[name] += 1
+                self.restart(name)
+
+    def beats_revived(self) -> int:
+        """Return how often a beat ended by itself and was started again, since the site was put in order."""
+        return sum(times for name, times in self.revived.items() if name.startswith("beat"))
 
     def repair(self) -> None:
         """Put everything back: proxies pass, servers run, every process is there and ready."""
@@ -170,8 +199,14 @@ class Site(Stack):
             if process.poll() is not None:
                 self.restart(name)
         self.wait_until_ready()
+        self.revived.clear()
 
     # --- what breaks
+
+    def kill(self, name: str) -> None:
+        """Kill -9 a process and all that it started; it stays away until `restart`."""
+        self._ours.add(name)
+        super().kill(name)
 
     def kill_child(self, name: str) -> None:
         """Kill -9 the children of a process: gunicorn's worker, Celery's pool."""
@@ -181,6 +216,7 @@ class Site(Stack):
     def terminate(self, name: str, by: signal.Signals = signal.SIGTERM) -> float:
         """Ask a process to end; return how many seconds it took."""
         began = time.monotonic()
+        self._ours.add(name)
         self.processes[name].send_signal(by)
         self.processes[name].wait(END_SECONDS)
         return time.monotonic() - began

@@ -7,6 +7,7 @@ import marshmallow as ma
 from flask_smorest import Blueprint
 
 from shared.core import errors
+from shared.core.idempotency import MAX_KEY_LENGTH
 from shared.identity.errors import TokenExpired, TokenRevoked, Unauthenticated
 from web.http.schema import Schema
 
@@ -63,11 +64,13 @@ def describe(
     if made.who == "anyone":
         doc["security"] = [{}, {"bearer": []}]
     if has_body:
-        doc["requestBody"] = {"content": {"application/json": {"schema": type(made.takes)}}, "required": True}
+        needed = any(field.required for field in made.takes.fields.values())
+        doc["requestBody"] = {"content": {"application/json": {"schema": type(made.takes)}}, "required": needed}
     if made.query is not None:
         doc["parameters"] = [{"in": "query", "schema": type(made.query)}]
     if method == "POST":
-        key = {"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", "maxLength": 255}}
+        length = {"minLength": 1, "maxLength": MAX_KEY_LENGTH}
+        key = {"in": "header", "name": "Idempotency-Key", "schema": {"type": "string", **length}}
         doc.setdefault("parameters", []).append(key)
     described: Callable[..., Any] = Blueprint.doc(**doc)(view)
     return described

@@ -1,7 +1,9 @@
 """Rate limits (contract 1): declared here by name, counted in Redis, in the process while Redis is away."""
 
+import math
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from flask import Flask, g, request
@@ -11,6 +13,7 @@ from limits import parse
 
 from shared.core.errors import RateLimitExceeded
 from shared.core.settings import Settings
+from shared.realtime.envelope import timestamp
 from web.http.runtime import current_runtime
 
 P = ParamSpec("P")
@@ -72,7 +75,7 @@ def count_message(name: str, key: str) -> None:
         reset_at = limiter.limiter.get_window_stats(limit, PREFIX, key, name).reset_time
     except Exception:  # the store is away; the connection's own bucket still holds
         return
-    raise _refusal(str(limit), limit.get_expiry(), reset_at)
+    raise too_many(limit.amount, limit.get_expiry(), reset_at)
 
 
 def address() -> str:
@@ -84,11 +87,11 @@ def refusal_of(hit: LimitHit) -> RateLimitExceeded:
     """Turn the limiter's exception into ours."""
     item = hit.limit.limit
     current = limiter.current_limit
-    return _refusal(str(item), item.get_expiry(), current.reset_at if current else time.time() + item.get_expiry())
+    reset_at = current.reset_at if current else time.time() + item.get_expiry()
+    return too_many(item.amount, item.get_expiry(), reset_at)
 
 
-def _refusal(limit: str, window: int, reset_at: float) -> RateLimitExceeded:
-    wait = max(1, int(reset_at - time.time() + 0.999))
-    return RateLimitExceeded(
-        details={"limit": limit, "window": window, "reset_at": int(reset_at)}, retry_after_seconds=wait
-    )
+def too_many(limit: int, window: int, reset_at: float) -> RateLimitExceeded:
+    """Return the refusal of more than `limit` in `window` seconds; `reset_at`, a POSIX time, goes out as RFC 3339."""
+    details = {"limit": limit, "window": window, "reset_at": timestamp(datetime.fromtimestamp(reset_at, UTC))}
+    return RateLimitExceeded(details=details, retry_after_seconds=max(1, math.ceil(reset_at - time.time())))

@@ -70,5 +70,7 @@ def _description() -> str:
 class _Api(Api):
     """flask-smorest without its error handler: web.http.errors answers, in our envelope and with its headers."""
 
+    DEFAULT_ERROR_RESPONSE_NAME = None  # it has another shape than ours, and would allow every status
+
     def _register_error_handlers(self) -> None:
         """Register nothing."""

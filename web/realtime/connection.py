@@ -47,6 +47,7 @@ class Connection:
         "close_code",
         "closing_since",
         "expires_at",
+        "has_said_goodbye",
         "id",
         "last_heard",
         "meeting_id",
@@ -74,6 +75,7 @@ class Connection:
         self.last_heard = time.monotonic()
         self.closing_since: float | None = None
         self.close_code: int | None = None
+        self.has_said_goodbye = False  # the peer, by a close frame
         self.streams: set[str] = set()
         self._sock: RawSocket = sock
         self._send = getattr(sock, "_sock", sock).send
@@ -201,8 +203,11 @@ class Connection:
         return data
 
     def linger(self) -> None:
-        """Read until the peer has seen the close frame and hung up, or its time is over. Called by the reader."""
-        if self.closing_since is None:
+        """Read until the peer has seen the close frame and hung up, or its time is over. Called by the reader.
+
+        Whoever has sent a close frame waits for us to hang up (RFC 6455 section 7.1.1).
+        """
+        if self.closing_since is None or self.has_said_goodbye:
             return
         deadline = self.closing_since + CLOSE_GRACE_SECONDS
         with contextlib.suppress(OSError):

@@ -2,10 +2,10 @@
 
 import time
 
-from shared.core.errors import RateLimitExceeded
 from shared.realtime import close_codes
 from shared.realtime.envelope import direct_frame
 from shared.runtime import Runtime
+from web.http.limits import too_many
 from web.realtime import dispatch
 from web.realtime.buckets import TokenBucket
 from web.realtime.connection import Connection
@@ -31,6 +31,7 @@ class Inbound:
         """Handle one message. False when the connection is over."""
         connection = self._connection
         if message.opcode == CLOSE:
+            connection.has_said_goodbye = True
             connection.close(close_codes.NORMAL)
             return False
         if connection.closing_since is not None:
@@ -49,9 +50,8 @@ class Inbound:
             self._connection.close(close_codes.TOO_FAST_OR_SLOW, "you send too fast")
             return False
         if message.opcode == TEXT:
-            limit = self._bucket.capacity
-            reset_at = int(time.time() + self._bucket.seconds_to_next + 1)
-            refusal = RateLimitExceeded(details={"limit": f"{limit} per 1 minute", "window": 60, "reset_at": reset_at})
+            settings = self._runtime.settings
+            refusal = too_many(settings.ratelimit_websocket, 60, time.time() + self._bucket.seconds_to_next)
             self._connection.write(encode_text(dispatch.error(None, refusal)))
         return True
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shared.core.ids import new_id
-from tests.factories.scene import change_place, co_host
+from tests.factories.scene import UNKNOWN, change_place, co_host
 from tests.factories.world import Answer, Person, World
 
 SEAT = {
@@ -180,7 +180,7 @@ def test_a_meeting_that_does_not_run_takes_nobody(world: World, steps: list[str]
     assert host.get(f"/meetings/{meeting_id}/status").data["attendance_count"] == 0
 
 
-@pytest.mark.parametrize("meeting_id", [new_id(), "nonsense", "0" * 26, new_id().lower()])
+@pytest.mark.parametrize("meeting_id", [UNKNOWN, "nonsense", "0" * 26, UNKNOWN.lower()])
 def test_a_meeting_that_does_not_exist_is_404_for_everybody(world: World, meeting_id: str) -> None:
     for person in (world.person(), world.nobody()):
         answer = join(person, meeting_id, display_name="Guest")

@@ -137,7 +137,10 @@ WRONG: dict[str, tuple[dict[str, Any], set[str]]] = {
     "a rule that is not there": ({"title": "A", "policy": {"is_open": True}}, {"policy.is_open"}),
     "a truth that only looks like one": ({"title": "A", "policy": {"lock_meeting": "true"}}, {"policy.lock_meeting"}),
     "a truth that is a number": ({"title": "A", "policy": {"lock_meeting": 1}}, {"policy.lock_meeting"}),
-    "a number that only looks like one": ({"title": "A", "policy": {"max_participants": "50"}}, {"policy.max_participants"}),
+    "a number that only looks like one": (
+        {"title": "A", "policy": {"max_participants": "50"}},
+        {"policy.max_participants"},
+    ),
     "half a person": ({"title": "A", "policy": {"max_participants": 1.5}}, {"policy.max_participants"}),
     "no person at all": ({"title": "A", "policy": {"max_participants": 0}}, {"policy.max_participants"}),
     "too many people": ({"title": "A", "policy": {"max_participants": 10_001}}, {"policy.max_participants"}),
@@ -284,9 +287,7 @@ MALFORMED_IDS = [
     ("method", "path", "body"),
     [("GET", "", None), ("PATCH", "", {"title": "B"}), ("POST", "/start", {}), ("GET", "/status", None)],
 )
-def test_s81_a_malformed_id_is_404_as_an_unknown_one(
-    host: Person, method: str, path: str, body: Any, id_: str
-):
+def test_s81_a_malformed_id_is_404_as_an_unknown_one(host: Person, method: str, path: str, body: Any, id_: str):
     check_failure(host.call(method, f"/meetings/{id_}{path}", body), 404, "MEETING_NOT_FOUND")
 
 

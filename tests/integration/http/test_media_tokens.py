@@ -1,6 +1,5 @@
 """Tokens for LiveKit, decoded: who may do what, for how long, as whom."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -113,7 +112,9 @@ def test_s42_only_who_is_inside_gets_a_token(world: World) -> None:
     assert host.post(f"/meetings/{scheduled}/token").code == "MEETING_NOT_ACTIVE"
 
 
-@pytest.mark.parametrize("body", [{"identity": "x"}, {"room": "x"}, {"can_publish": True}, {"user_id": "x"}, {"ttl": 1}])
+@pytest.mark.parametrize(
+    "body", [{"identity": "x"}, {"room": "x"}, {"can_publish": True}, {"user_id": "x"}, {"ttl": 1}]
+)
 def test_nobody_chooses_identity_room_or_grants(world: World, body: dict[str, Any]) -> None:
     host = world.person()
     meeting_id = world.meeting(host)
@@ -130,11 +131,11 @@ def test_a_breakout_room_that_does_not_exist_is_404(world: World) -> None:
 
 
 @pytest.fixture
-def without_livekit(runtime: Runtime) -> Iterator[World]:
+def without_livekit(runtime: Runtime) -> World:
     """The world of an installation that has no LiveKit."""
     settings = replace(runtime.settings, livekit_url="", livekit_api_key="", livekit_api_secret="")
     other = replace(runtime, settings=settings, tools=replace(runtime.tools, settings=settings))
-    yield World(create_app(other), other)
+    return World(create_app(other), other)
 
 
 def test_without_livekit_members_are_told_and_strangers_are_not(without_livekit: World) -> None:

@@ -184,7 +184,15 @@ def test_a_flag_that_the_policy_forbids_is_refused_and_nobody_hears_of_it(
 
 @pytest.mark.parametrize(
     "flags",
-    [{}, {"is_muted": 1}, {"is_muted": "true"}, {"is_muted": None}, {"role": "host"}, {"user_id": "x"}, {"can_chat": True}],
+    [
+        {},
+        {"is_muted": 1},
+        {"is_muted": "true"},
+        {"is_muted": None},
+        {"role": "host"},
+        {"user_id": "x"},
+        {"can_chat": True},
+    ],
 )
 def test_flags_that_are_none_are_422(world: World, flags: dict[str, Any]) -> None:
     ada = world.person()

@@ -39,7 +39,9 @@ def test_reactions_that_are_switched_off_are_refused_to_all(world: World) -> Non
         assert (answer.status, answer.code) == (403, "REACTIONS_DISABLED")
 
 
-@pytest.mark.parametrize("body", [{}, {"reaction_type": "sneer"}, {"reaction_type": None}, {"reaction_type": "clap", "x": 1}])
+@pytest.mark.parametrize(
+    "body", [{}, {"reaction_type": "sneer"}, {"reaction_type": None}, {"reaction_type": "clap", "x": 1}]
+)
 def test_what_is_no_reaction_is_422(world: World, body: dict[str, Any]) -> None:
     host = world.person()
     meeting_id = world.meeting(host)

@@ -1,7 +1,10 @@
 """Workers and beats as real processes, on a database and a Valkey of the module's own: tests kill all of them."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -65,9 +68,7 @@ class Ground:
         with self.runtime.database.connection() as connection:
             errands = outbox.write(connection, jobs, self.runtime.now())
             ids = [errand.id for errand in errands]
-            connection.execute(
-                outbox.outbox.update().where(outbox.outbox.c.id.in_(ids)).values(attempts=failed)
-            )
+            connection.execute(outbox.outbox.update().where(outbox.outbox.c.id.in_(ids)).values(attempts=failed))
         self.runtime.queue.dispatch(errands)
         return ids
 
@@ -96,15 +97,23 @@ class Ground:
         self.stack.start_worker(name, app=JOBS_APP, **more)
         eventually(self.worker_is_alive, 30)
 
+    @contextmanager
+    def only(self, name: str, **more: str) -> Iterator[None]:
+        """Let a new worker of that name be the only one that takes messages; the first one stands still meanwhile."""
+        first = self.stack.processes["worker"].pid
+        os.killpg(first, signal.SIGSTOP)
+        try:
+            with self.client as client:  # a message may still be given to it until it has stopped to wait for one
+                eventually(lambda: client.info("clients")["blocked_clients"] == 0, 10)  # type: ignore[index]
+            self.start_worker(name, **more)
+            yield
+        finally:
+            os.killpg(first, signal.SIGCONT)
+
     def worker_is_alive(self) -> bool:
         """Tell whether a worker has given a sign of life."""
         with self.runtime.reading() as tx:
             return is_alive(tx.connection, WORKER, tx.now)
-
-    def children_of(self, name: str) -> list[int]:
-        """Return the pool processes of a worker."""
-        pid = self.stack.processes[name].pid
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,10 @@ class Count(Job):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work(Job):
-    """Outside: write `label began PID`, work for some seconds, write `label ended PID` into a file."""
+    """Outside: write `began PID` into a file, work for some seconds at the first attempt, write `ended PID`."""
 
     name: ClassVar[str] = "test.work"
     file: str
-    label: str
     seconds: float
 
 

@@ -276,9 +276,7 @@ def test_s93_a_deletion_leaves_a_tombstone_and_no_text_in_any_stream(timed: Runt
     room.react(room.bob, mine.id)
     told = room.delete(room.ada, mine.id)
     assert (told.message.content, told.message.deleted_at) == (None, timed.now())
-    streams = (
-        [personal_stream(room.ada_id), personal_stream(room.bob_id)] if is_private else [meeting_stream(room.id)]
-    )
+    streams = [personal_stream(room.ada_id), personal_stream(room.bob_id)] if is_private else [meeting_stream(room.id)]
     for stream in streams:
         assert not any("secret" in entry.data for entry in room.events(stream))
         about = [event for event in room.heard(stream) if event["message_id"] == mine.id]

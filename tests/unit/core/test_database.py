@@ -62,9 +62,13 @@ def test_what_a_block_did_is_there_when_it_ends(database: Database, row: str):
 
 
 def test_what_a_block_did_is_undone_when_it_raises(database: Database, row: str):
-    with pytest.raises(KeyError), database.connection() as connection:
-        change(connection, row)
-        raise KeyError
+    def break_off() -> None:
+        with database.connection() as connection:
+            change(connection, row)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
     assert until(database, row) == NOW
 
 
@@ -146,11 +150,16 @@ def test_a_transaction_that_saw_an_old_state_is_undone_and_may_run_again(databas
             assert database._writer is not None
             assert database._writer.locked()
         return
-    with pytest.raises(TransactionConflict), database.connection(consistent=True) as connection:
-        connection.execute(select(locks.leases).where(locks.leases.c.name == row)).one()
-        with database.connection() as other:
-            change(other, row)
-        change(connection, row, NOW + timedelta(days=2))
+
+    def come_second() -> None:
+        with database.connection(consistent=True) as connection:
+            connection.execute(select(locks.leases).where(locks.leases.c.name == row)).one()
+            with database.connection() as other:
+                change(other, row)
+            change(connection, row, NOW + timedelta(days=2))
+
+    with pytest.raises(TransactionConflict):
+        come_second()
     assert until(database, row) == NOW + timedelta(days=1)
 
 
@@ -160,9 +169,13 @@ def test_a_transaction_that_saw_an_old_state_is_undone_and_may_run_again(databas
 @pytest.mark.once
 def test_a_pool_that_is_used_up_is_a_service_that_is_busy(tmp_path: Path):
     small = Database(f"sqlite:///{tmp_path}/small.db", pool_size=1)
-    with small.connection(read_only=True), small.connection(read_only=True):
-        with pytest.raises(ServiceUnavailable, match="busy"), small.connection(read_only=True):
-            pass
+    with (
+        small.connection(read_only=True),
+        small.connection(read_only=True),
+        pytest.raises(ServiceUnavailable, match="busy"),
+        small.connection(read_only=True),
+    ):
+        pass
     with small.connection(read_only=True) as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
     small.dispose()

@@ -52,9 +52,13 @@ def test_another_caller_path_or_key_is_another_request(timed: Runtime, request_:
 
 
 def test_a_request_that_failed_may_be_sent_again(timed: Runtime, request_: Request):
-    with pytest.raises(KeyError), timed.transaction() as tx:
-        assert begin(tx, request_) is None
-        raise KeyError
+    def break_off() -> None:
+        with timed.transaction() as tx:
+            assert begin(tx, request_) is None
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        break_off()
     assert once(timed, request_) is None
 
 
@@ -156,9 +160,9 @@ def test_s60_while_the_first_runs_the_second_waits_or_is_told_so(timed: Runtime,
 def test_a_database_error_that_is_no_waiting_is_not_taken_for_it(
     timed: Runtime, request_: Request, monkeypatch: pytest.MonkeyPatch
 ):
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise exc.ProgrammingError("INSERT", None, ValueError("a bug"))
 
+    monkeypatch.setattr(Transaction, "scalar", fail)
     with pytest.raises(exc.ProgrammingError), timed.transaction() as tx:
-        monkeypatch.setattr(tx, "scalar", fail)
         begin(tx, request_)

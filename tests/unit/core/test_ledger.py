@@ -50,10 +50,14 @@ def test_streams_count_apart(runtime: Runtime, stream: str):
 
 
 def test_a_number_whose_transaction_was_undone_is_given_again(runtime: Runtime, stream: str):
+    def break_off() -> None:
+        with runtime.database.connection() as connection:
+            assert take(connection, stream) == 2
+            raise KeyError
+
     grow(runtime, stream)
-    with pytest.raises(KeyError), runtime.database.connection() as connection:
-        assert take(connection, stream) == 2
-        raise KeyError
+    with pytest.raises(KeyError):
+        break_off()
     with runtime.database.connection() as connection:
         assert take(connection, stream) == 2
 

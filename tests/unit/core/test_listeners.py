@@ -10,7 +10,7 @@ from shared.core.ids import new_id
 from shared.core.listeners import listens_to
 from shared.core.messages import Event
 from shared.core.transaction import Transaction
-from shared.identity.models import users
+from shared.core.vitals import sign, vitals
 from shared.runtime import Runtime
 
 
@@ -73,19 +73,14 @@ def test_a_listener_that_fails_undoes_the_whole_transaction(runtime: Runtime, he
     def break_(_tx: Transaction, _event: KettleBoiled) -> None:
         raise RuntimeError("no cups")
 
-    user_id = new_id()
-    with pytest.raises(RuntimeError, match="no cups"), runtime.transaction() as tx:
-        tx.execute(
-            users.insert().values(
-                id=user_id,
-                email=f"{user_id.lower()}@example.com",
-                name="A",
-                password_hash="",
-                is_active=True,
-                created_at=tx.now,
-            )
-        )
-        tx.emit(KettleBoiled(litres=1))
+    name = new_id()
 
+    def boil() -> None:
+        with runtime.transaction() as tx:
+            sign(tx.connection, name, tx.now)
+            tx.emit(KettleBoiled(litres=1))
+
+    with pytest.raises(RuntimeError, match="no cups"):
+        boil()
     with runtime.reading() as tx:
-        assert tx.first(users.select().where(users.c.id == user_id)) is None
+        assert tx.first(vitals.select().where(vitals.c.name == name)) is None

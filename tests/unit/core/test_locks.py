@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from shared.core import locks
 from shared.core.ids import new_id
 from shared.runtime import Runtime
@@ -31,12 +33,14 @@ def test_leases_of_different_names_do_not_meet(timed: Runtime):
 
 def test_a_lease_that_was_not_committed_was_not_taken(timed: Runtime):
     name = new_id()
-    try:
+
+    def break_off() -> None:
         with timed.transaction() as tx:
             assert locks.take(tx, name, 10)
             raise KeyError
-    except KeyError:
-        pass
+
+    with pytest.raises(KeyError):
+        break_off()
     assert take(timed, name)
 
 

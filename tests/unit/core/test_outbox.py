@@ -1,5 +1,6 @@
 """The outbox, on the real database. Each test works in a transaction of its own on an empty table, and undoes it."""
 
+import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -184,7 +185,7 @@ def test_a_row_that_nobody_takes_is_sent_ever_less_often_but_never_given_up(conn
             sent_at.append(int((now - born).total_seconds()))
 
     assert sent_at[:5] == [10, 25, 50, 100, 200]
-    gaps = [later - earlier for earlier, later in zip(sent_at, sent_at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(sent_at)]
     assert gaps == sorted(gaps)
     assert gaps[-1] == 300
 

@@ -38,9 +38,9 @@ def test_a_password_may_be_of_any_letters():
 
 def test_s22_an_account_that_does_not_exist_takes_as_long_as_a_wrong_password():
     def took(hashed: str) -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         assert not password_matches("wrong password", hashed)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     pairs = [(took(NOBODY), took(HASHED)) for _ in range(7)]
     nobody, somebody = (statistics.median(column) for column in zip(*pairs, strict=True))

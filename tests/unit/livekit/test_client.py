@@ -73,7 +73,9 @@ def test_a_refusal_is_raised_so_that_the_job_is_tried_again(
     assert livekit.rooms == {room}
 
 
-@pytest.mark.parametrize("changes", [{"livekit_api_secret": "another secret, also of many bytes"}, {"livekit_api_key": "x"}])
+@pytest.mark.parametrize(
+    "changes", [{"livekit_api_secret": "another secret, also of many bytes"}, {"livekit_api_key": "x"}]
+)
 def test_wrong_credentials_are_raised(livekit: FakeLiveKit, changes: dict[str, str]) -> None:
     room = new_id()
     livekit.rooms.add(room)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -58,8 +59,9 @@ def test_who_may_publish_from_no_source_may_not_publish() -> None:
 
 @pytest.mark.parametrize("missing", ["livekit_url", "livekit_api_key", "livekit_api_secret"])
 def test_without_livekit_there_is_no_token(missing: str) -> None:
+    nothing: dict[str, Any] = {missing: ""}
     with pytest.raises(LiveKitTokenError) as refused:
-        sign(replace(SETTINGS, **{missing: ""}), GRANT, datetime.now(UTC))
+        sign(replace(SETTINGS, **nothing), GRANT, datetime.now(UTC))
     assert (refused.value.status, refused.value.code) == (500, "LIVEKIT_TOKEN_ERROR")
 
 

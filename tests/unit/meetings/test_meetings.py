@@ -21,7 +21,7 @@ from shared.meetings.errors import (
 from shared.meetings.events import MeetingChanged
 from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, SCHEDULED
 from shared.runtime import Runtime
-from tests.factories.scene import Scene
+from tests.factories.scene import UNKNOWN, Scene
 from tests.fakes.clock import FakeClock
 
 
@@ -87,7 +87,7 @@ def test_p6_every_step_from_every_state_leads_on_or_is_refused_without_a_trace(
 
 
 @pytest.mark.parametrize("step", list(STEPS))
-@pytest.mark.parametrize("meeting_id", [new_id(), "not-an-id", "../../etc", ""])
+@pytest.mark.parametrize("meeting_id", [UNKNOWN, "not-an-id", "../../etc", ""])
 def test_a_meeting_that_does_not_exist_is_not_found(timed: Runtime, step: str, meeting_id: str) -> None:
     host = Scene(timed).user()
     with pytest.raises(MeetingNotFound), timed.transaction() as tx:

@@ -8,7 +8,6 @@ import pytest
 from sqlalchemy import select
 
 from shared.core.errors import DomainError, ValidationFailed
-from shared.core.ids import new_id
 from shared.core.streams import hosts_stream, meeting_stream
 from shared.identity.actor import Actor
 from shared.meetings import service as meetings
@@ -28,9 +27,10 @@ from shared.participants.models import (
     WAITING,
     stays,
 )
+from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached, MeetingLocked, PasscodeRequired, UserBlocked
 from shared.runtime import Runtime
-from tests.factories.scene import Scene, change_place
+from tests.factories.scene import UNKNOWN, Scene, change_place
 from tests.fakes.clock import FakeClock
 
 
@@ -133,7 +133,7 @@ def test_a_meeting_that_does_not_run_is_neither_entered_nor_left(
 
 
 @pytest.mark.parametrize("verb", ["join", "leave"])
-@pytest.mark.parametrize("meeting_id", [new_id(), "no id"])
+@pytest.mark.parametrize("meeting_id", [UNKNOWN, "no id"])
 def test_a_meeting_that_does_not_exist_is_not_found(timed: Runtime, verb: str, meeting_id: str) -> None:
     scene = Scene(timed)
     with pytest.raises(MeetingNotFound):
@@ -243,6 +243,7 @@ def test_a_waiter_with_a_lost_connection_who_leaves_is_not_swept_again_and_again
         ({"was_admitted": False, "status": LEFT}, False),
         ({"was_admitted": True, "status": REMOVED}, False),
         ({"was_admitted": False, "status": DENIED}, False),
+        ({"was_admitted": True, "status": DENIED}, False),
     ],
 )
 def test_s38_who_was_admitted_once_need_not_wait_again_unless_they_were_removed(
@@ -399,3 +400,33 @@ def test_the_end_lets_a_worker_delete_the_media_room_where_there_is_one(timed: R
     with scene.runtime.transaction() as tx:
         meetings.end(tx, meeting_id, None)
     assert [errand.name for errand in tx.errands] == (["livekit.delete_room"] if has_livekit else [])
+
+
+@pytest.mark.parametrize("step", ["leave", "end"])
+def test_i5_no_stay_ends_before_it_began_although_its_end_was_asked_for_before(
+    timed: Runtime, clock: FakeClock, step: str
+) -> None:
+    """A transaction has the time at which it began; one that waited for the row is older than what went before it."""
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    ada = scene.user()
+    place = scene.join(meeting_id, ada).participant
+    clock.pass_(seconds=-1)
+    if step == "leave":
+        assert scene.leave(meeting_id, ada).duration_minutes == 0.0
+    else:
+        assert scene.end(meeting_id).duration_minutes == 0.0
+    with timed.reading() as tx:
+        (stay,) = tx.all(select(stays).where(stays.c.participant_id == place.id))
+        assert stay.left_at == stay.entered_at
+        assert service.duration_minutes(tx, place.id) == 0.0
+
+
+def test_p5_the_statement_that_takes_a_seat_counts_for_itself(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user(), policy={"max_participants": 1})
+    before = scene.state(meeting_id)
+    scene.join(meeting_id, scene.user())
+    with pytest.raises(MaxParticipantsReached), timed.transaction() as tx:
+        service._take_seat(tx, before, get_policy(tx, before))
+    assert seats(scene, meeting_id) == 1

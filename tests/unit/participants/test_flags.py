@@ -108,9 +108,7 @@ def test_the_policy_refuses_flags_whole_and_never_refuses_to_stop(
 @pytest.mark.parametrize(
     ("what", "refusal"), [("stranger", MeetingNotFound), ("out", NotInside), ("over", MeetingEnded)]
 )
-def test_only_who_is_inside_a_running_meeting_has_flags(
-    timed: Runtime, what: str, refusal: type[DomainError]
-) -> None:
+def test_only_who_is_inside_a_running_meeting_has_flags(timed: Runtime, what: str, refusal: type[DomainError]) -> None:
     scene = Scene(timed)
     meeting_id = scene.meeting(scene.user())
     who = scene.user()

@@ -101,9 +101,7 @@ def test_a_ticket_opens_one_meeting_for_thirty_seconds(timed: Runtime, clock: Fa
         ("stranger", MeetingNotFound),
     ],
 )
-def test_tickets_are_for_who_is_inside_or_waits(
-    timed: Runtime, what: str, refusal: type[DomainError] | None
-) -> None:
+def test_tickets_are_for_who_is_inside_or_waits(timed: Runtime, what: str, refusal: type[DomainError] | None) -> None:
     scene = Scene(timed)
     ada = scene.user()
     rules = {"require_waiting_room": what == "waiting"}

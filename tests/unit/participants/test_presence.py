@@ -84,9 +84,7 @@ def test_a_first_connection_tells_nothing_and_the_last_one_lost_does(timed: Runt
     assert house.statuses(meeting_id) == [RECONNECTING, CONNECTED]
 
 
-def test_p9_who_comes_back_within_the_grace_stays_and_who_does_not_has_left(
-    timed: Runtime, clock: FakeClock
-) -> None:
+def test_p9_who_comes_back_within_the_grace_stays_and_who_does_not_has_left(timed: Runtime, clock: FakeClock) -> None:
     house = House(timed)
     meeting_id, ada = inside(house)
     bob = house.user()

@@ -27,7 +27,7 @@ from shared.participants.models import (
 )
 from shared.participants.service import add_place
 from shared.runtime import Runtime
-from tests.factories.scene import Scene, change_place
+from tests.factories.scene import UNKNOWN, Scene, change_place
 from tests.fakes.clock import FakeClock
 
 
@@ -105,9 +105,7 @@ def test_roles_open_the_doors_of_their_own(timed: Runtime, role: str, staff: Any
     ("step", "refusal"),
     [("scheduled", MeetingNotActive), ("ended", MeetingEnded), ("cancelled", InvalidMeetingState)],
 )
-def test_nobody_is_inside_a_meeting_that_does_not_run(
-    timed: Runtime, step: str, refusal: type[DomainError]
-) -> None:
+def test_nobody_is_inside_a_meeting_that_does_not_run(timed: Runtime, step: str, refusal: type[DomainError]) -> None:
     scene = Scene(timed)
     host = scene.user()
     meeting_id = scene.meeting(host, start=step == "ended")
@@ -120,7 +118,7 @@ def test_nobody_is_inside_a_meeting_that_does_not_run(
         queries.get_inside(tx, meeting_id, host)
 
 
-@pytest.mark.parametrize("meeting_id", [new_id(), "no id", ""])
+@pytest.mark.parametrize("meeting_id", [UNKNOWN, "no id", ""])
 def test_a_meeting_of_others_looks_like_one_that_does_not_exist(timed: Runtime, meeting_id: str) -> None:
     scene = Scene(timed)
     theirs = scene.meeting(scene.user())
@@ -204,9 +202,7 @@ def test_counts_and_attendance_tell_who_is_and_who_ever_was_there(timed: Runtime
         assert queries.attendance(tx, meeting_id) == 2
 
 
-def test_my_meetings_are_those_i_host_joined_or_am_invited_to_newest_first(
-    timed: Runtime, clock: FakeClock
-) -> None:
+def test_my_meetings_are_those_i_host_joined_or_am_invited_to_newest_first(timed: Runtime, clock: FakeClock) -> None:
     scene = Scene(timed)
     me, other = scene.user(), scene.user()
     mine = [scene.meeting(me, start=False), scene.meeting(other, invitees=(me.email,)), scene.meeting(other)]

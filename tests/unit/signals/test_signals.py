@@ -16,15 +16,15 @@ from shared.signals import service
 from shared.signals.service import REACTION_TYPES
 from tests.factories.scene import Scene
 
-Step = Callable[[Transaction, str, Actor], object]
+Step = Callable[[Transaction, str, Actor], None]
 
 
-def react(tx: Transaction, meeting_id: str, actor: Actor) -> object:
-    return service.react(tx, meeting_id, actor, "clap")
+def react(tx: Transaction, meeting_id: str, actor: Actor) -> None:
+    service.react(tx, meeting_id, actor, "clap")
 
 
-def show_typing(tx: Transaction, meeting_id: str, actor: Actor) -> object:
-    return service.show_typing(tx, meeting_id, actor, True)
+def show_typing(tx: Transaction, meeting_id: str, actor: Actor) -> None:
+    service.show_typing(tx, meeting_id, actor, True)
 
 
 @pytest.mark.parametrize("reaction_type", REACTION_TYPES)

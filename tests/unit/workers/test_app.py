@@ -1,6 +1,8 @@
 """The Celery application: every job and periodic task has its name there, and runs on this process's own runtime."""
 
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from celery.signals import worker_ready
@@ -63,7 +65,12 @@ def test_log_lines_of_a_task_carry_its_name_and_id_and_nothing_of_the_task_befor
     app, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[dict] = []
-    monkeypatch.setattr("workers.app.run_periodic", lambda *_: seen.append(get_contextvars()) or "done")
+
+    def look(*_: object) -> str:
+        seen.append(get_contextvars())
+        return "done"
+
+    monkeypatch.setattr("workers.app.run_periodic", look)
     bind_contextvars(meeting_id="of the task before")
     app.tasks["worker.sign_of_life"].apply(task_id="t1")
 
@@ -81,10 +88,9 @@ def test_a_worker_signs_as_soon_as_it_is_ready(app, bench: Runtime) -> None:
 
 @pytest.mark.once
 def test_a_process_builds_its_runtime_once_and_a_fork_builds_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[object] = []
-    runtimes = Runtimes(lambda: built.append(object()) or built[-1])  # type: ignore[arg-type, return-value]
+    builds: Iterator[Any] = iter(["the parent's", "the child's"])
+    runtimes = Runtimes(lambda: next(builds))
 
-    assert runtimes.get() is runtimes.get()
+    assert [str(runtimes.get()), str(runtimes.get())] == ["the parent's", "the parent's"]
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert runtimes.get() is runtimes.get() is built[1]
-    assert len(built) == 2
+    assert [str(runtimes.get()), str(runtimes.get())] == ["the child's", "the child's"]

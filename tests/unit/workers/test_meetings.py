@@ -10,14 +10,13 @@ from sqlalchemy import event
 from shared.core import outbox
 from shared.core.database import LockTimeout
 from shared.meetings import service as meetings
-from shared.meetings.queries import SOON
+from shared.meetings.queries import SOON, soon_and_running
 from shared.policies import cache as policy_cache
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
 from workers import meetings as workers_meetings
 from workers.meetings import end_overdue, prewarm
-
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -63,7 +62,7 @@ def test_a_meeting_that_somebody_ended_meanwhile_is_no_error(
 ) -> None:
     raced, other = with_deadline(scene, 1), with_deadline(scene, 2)
     clock.pass_(minutes=2)
-    monkeypatch.setattr(workers_meetings.meetings, "overdue", lambda _tx: [raced, other])
+    monkeypatch.setattr(meetings, "overdue", lambda _tx: [raced, other])
     scene.end(raced)
 
     assert end_overdue(bench) == 1
@@ -83,11 +82,11 @@ def test_a_meeting_that_cannot_be_ended_now_does_not_keep_the_others_running(
             raise trouble
         return really_end(tx, meeting_id, actor_id)
 
-    monkeypatch.setattr(workers_meetings.meetings, "end", end)
+    monkeypatch.setattr(meetings, "end", end)
     assert end_overdue(bench) == 1
     assert scene.state(other).status == "completed"
 
-    monkeypatch.setattr(workers_meetings.meetings, "end", really_end)
+    monkeypatch.setattr(meetings, "end", really_end)
     assert end_overdue(bench) == 1
 
 
@@ -160,7 +159,7 @@ def test_prewarming_many_meetings_takes_no_more_statements_than_prewarming_one(b
 
 
 def test_prewarming_goes_on_where_one_query_ends(bench: Runtime, scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    really = workers_meetings.soon_and_running
+    really = soon_and_running
     monkeypatch.setattr(workers_meetings, "soon_and_running", lambda tx, after: really(tx, after, limit=2))
     host = scene.user()
     ids = [scene.meeting(host) for _ in range(5)]

@@ -1,0 +1,97 @@
+"""Half an hour of people coming and going: nothing grows."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.faults.drill import Drill
+from tests.faults.report import Figures, is_short
+from tests.faults.site import Site, children, memory_of
+
+pytestmark = [pytest.mark.full, pytest.mark.postgres_only, pytest.mark.timeout(2400)]
+
+MEGABYTE = 1024 * 1024
+CHURN = 20.0  # joins and leaves a second, all together
+
+
+class Vitals:
+    """What a process holds: resident bytes, file descriptors, threads."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        pids = [site.processes[name].pid, *children(site.processes[name].pid)]
+        self.at = time.monotonic()
+        self.memory = memory_of(site.processes[name].pid)
+        self.files = sum(_entries(f"/proc/{pid}/fd") for pid in pids)
+        self.threads = sum(_entries(f"/proc/{pid}/task") for pid in pids)
+
+
+def _entries(folder: str) -> int:
+    with suppress(OSError):
+        return len(list(Path(folder).iterdir()))
+    return 0
+
+
+def test_nothing_grows_while_people_come_and_go(site: Site, drill: Callable[..., Drill], figures: Figures) -> None:
+    minutes = 2.0 if is_short() else 30.0
+    watched = [*site.webs, "worker0", "worker1"]
+    with drill(clients=20, senders=4) as running, site.connect() as database:
+        running.talk(10)
+        churners = [running.people.join(running.meeting_ids[0], *running.people.user()) for _ in range(20)]
+        clients = [running.crowd.add(seat, site.ports, home=n) for n, seat in enumerate(churners)]
+        running.crowd.wait_until_connected()
+        stop = asyncio.Event()
+        rounds = [0]
+
+        async def churn() -> None:
+            async def one(number: int) -> None:
+                client = clients[number]
+                path = f"/meetings/{client.seat.meeting_id}"
+                while not stop.is_set():
+                    await asyncio.sleep(random.uniform(0.5, 1.5) * 2 * len(clients) / CHURN)
+                    with suppress(OSError, TimeoutError):
+                        await client.call("POST", f"{path}/leave", {})
+                        await client.call("POST", f"{path}/join", {})
+                        rounds[0] += 1
+
+            await asyncio.gather(*(one(number) for number in range(len(clients))))
+
+        churning = running.crowd.start(churn())
+        warm_up = 30.0 if is_short() else 180.0
+        running.crowd.wait_until_acked(int(warm_up * 5), warm_up * 3)
+        start = {name: Vitals(site, name) for name in watched}
+        connections = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'parley'"
+        began = time.monotonic()
+        while time.monotonic() - began < minutes * 60:
+            running.crowd.wait_until_acked(20, 120)
+        end = {name: Vitals(site, name) for name in watched}
+        held = (database.execute(connections).fetchone() or (0,))[0]
+        running.crowd.do(_set(stop))
+        churning.result(60)
+        verdict = running.judge(120)
+        slopes = {n: (end[n].memory - start[n].memory) / MEGABYTE / ((end[n].at - start[n].at) / 60) for n in watched}
+        files = {n: end[n].files - start[n].files for n in watched}
+        threads = {n: end[n].threads - start[n].threads for n in watched}
+        figures(
+            "P27",
+            f"{minutes:.0f} min, {2 * rounds[0] / (time.monotonic() - began):.0f} joins and leaves a second",
+            "memory grows ≤ 1 MB/min, file descriptors and threads as before ± 2",
+            acknowledged=verdict.acked,
+            lost=0,
+            memory_a_minute={n: f"{slope:.2f} MB" for n, slope in slopes.items()},
+            files=files,
+            threads=threads,
+            database_connections=held,
+        )
+        assert max(slopes.values()) <= (6 if is_short() else 1)  # two minutes do not show a slope
+        assert max(threads.values()) <= 2 + 20  # gevent's and the pools' threads come with load, and stay
+        assert max(files.values()) <= 2 + 20
+        assert verdict.defects == []
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()

@@ -1,0 +1,118 @@
+"""The broker against a real Valkey, and against one that hangs, is away, and comes back."""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from dev.process import free_port
+from dev.valkey import Valkey
+from shared.realtime.broker import BATCH, RedisBroker, quick_client
+
+pytestmark = [pytest.mark.once, pytest.mark.timeout(30)]
+
+
+def wait_for(check: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until `check` says yes."""
+    until = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def listening(valkey: Valkey) -> Iterator[Callable[[int], list[bytes]]]:
+    """Listen on a channel; yields a function that waits for so many messages."""
+    with redis.Redis.from_url(valkey.url) as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe("news")
+        pubsub.get_message(timeout=1)
+
+        def take(count: int) -> list[bytes]:
+            messages = []
+            until = time.monotonic() + 10
+            while len(messages) < count and time.monotonic() < until:
+                if message := pubsub.get_message(timeout=0.5):
+                    messages.append(message["data"])
+            return messages
+
+        yield take
+
+
+def test_messages_arrive_in_the_order_in_which_they_were_handed_over(
+    valkey: Valkey, listening: Callable[[int], list[bytes]]
+) -> None:
+    broker = RedisBroker(valkey.url)
+    sent = [str(n).encode() for n in range(3 * BATCH)]
+    for message in sent:
+        broker.publish("news", message)
+    assert listening(len(sent)) == sent
+    assert broker.healthy
+    assert broker.dropped == 0
+
+
+def test_a_thread_that_died_is_replaced_and_one_that_runs_is_not(
+    valkey: Valkey, listening: Callable[[int], list[bytes]]
+) -> None:
+    broker = RedisBroker(valkey.url)
+    dead = threading.Thread(target=int)
+    dead.start()
+    dead.join()
+    broker._thread = dead
+    broker.publish("news", b"after the death")
+    assert listening(1) == [b"after the death"]
+    alive = broker._thread
+    broker._ensure_running()
+    assert broker._thread is alive
+
+
+def test_m10_a_publish_returns_at_once_when_redis_is_away_and_the_circuit_drops_what_follows() -> None:
+    broker = RedisBroker(f"redis://127.0.0.1:{free_port()}/0")
+    began = time.monotonic()
+    for _ in range(100):
+        broker.publish("news", b"x")
+    assert time.monotonic() - began < 0.2
+    wait_for(lambda: not broker.healthy and broker.dropped == 100)
+    broker.publish("news", b"x")
+    wait_for(lambda: broker.dropped == 101)
+
+
+def test_m6_f7_a_redis_that_comes_back_is_used_again() -> None:
+    port = free_port()
+    broker = RedisBroker(f"redis://127.0.0.1:{port}/0")
+    broker.publish("news", b"lost")
+    wait_for(lambda: not broker.healthy)
+    with Valkey(port=port):
+
+        def heals() -> bool:
+            broker.publish("news", b"x")
+            return broker.healthy
+
+        wait_for(heals)
+
+
+def test_f9_a_redis_that_hangs_costs_the_caller_nothing() -> None:
+    with Valkey() as valkey:
+        assert valkey.process is not None
+        broker = RedisBroker(valkey.url)
+        broker.publish("news", b"x")
+        wait_for(lambda: not broker._waiting)
+        valkey.process.send_signal(signal.SIGSTOP)
+        try:
+            began = time.monotonic()
+            for _ in range(50):
+                broker.publish("news", b"x")
+            assert time.monotonic() - began < 0.2
+            wait_for(lambda: not broker.healthy, 2)
+        finally:
+            valkey.process.send_signal(signal.SIGCONT)
+
+
+def test_a_quick_client_gives_up_within_its_timeout() -> None:
+    with quick_client(f"redis://127.0.0.1:{free_port()}/0", timeout=0.1) as client:
+        began = time.monotonic()
+        with pytest.raises(redis.RedisError):
+            client.ping()
+        assert time.monotonic() - began < 0.5

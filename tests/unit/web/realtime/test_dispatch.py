@@ -1,0 +1,212 @@
+"""From a text frame to the service and back: what is answered, and what is done once."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from shared.core.database import TransactionConflict
+from shared.core.errors import ServiceUnavailable
+from shared.core.transaction import Position, Transaction
+from shared.identity.actor import Actor
+from shared.runtime import Runtime
+from tests.factories.world import World
+from web.http.schema import Int, Schema, Text
+from web.realtime import dispatch as module
+from web.realtime.dispatch import FRAME_TYPES, Outcome, Sender, dispatch, frame
+
+
+class Note(Schema):
+    """A frame of the tests."""
+
+    text = Text(1, 10, required=True)
+    size = Int()
+
+
+@pytest.fixture
+def sender(app: Flask, world: World) -> Iterator[Sender]:
+    """Somebody inside a running meeting."""
+    person = world.person()
+    meeting_id = world.meeting(person)
+    (seat,) = world.inside(meeting_id, person)
+    assert person.actor is not None
+    with app.app_context():
+        yield Sender(meeting_id, seat["participant_id"], person.actor)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Register frames `note` (kept) and `wink` (not kept); yields what their handlers got, and raises what it holds."""
+    monkeypatch.setattr(module, "FRAME_TYPES", FRAME_TYPES.copy())
+    got: list[Any] = []
+
+    def note(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
+        got.append(wanted)
+        if isinstance(troubles := wanted["text"], str) and troubles in TROUBLES:
+            raise TROUBLES[troubles]
+        return Position(f"m:{meeting_id}", len(got))
+
+    def wink(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> None:
+        got.append(wanted)
+
+    frame("note", Note(), limit=None, is_kept=True)(note)
+    frame("wink", Note(), limit="chat", is_kept=False)(wink)
+    return got
+
+
+TROUBLES: dict[str, Exception] = {
+    "bug": RuntimeError("a bug"),
+    "conflict": TransactionConflict("40001"),
+    "away": ServiceUnavailable(),
+}
+
+
+def answer(outcome: Outcome) -> Any:
+    """Return the frame that goes back, as data."""
+    return None if outcome.frame is None else json.loads(outcome.frame)
+
+
+def send(runtime: Runtime, sender: Sender, **message: Any) -> Any:
+    """Dispatch a frame and return the answer."""
+    return answer(dispatch(runtime, sender, json.dumps(message).encode()))
+
+
+def test_a_kept_frame_with_an_id_is_acknowledged_with_its_place(
+    runtime: Runtime, sender: Sender, calls: list[Any]
+) -> None:
+    ack = send(runtime, sender, type="note", data={"text": "a"}, id="1")
+    assert ack == {"type": "ack", "id": "1", "stream": "meeting", "seq": 1}
+    assert send(runtime, sender, type="note", data={"text": "a"}) is None
+    assert calls == [{"text": "a"}] * 2
+
+
+def test_p4_the_same_id_again_has_no_second_effect(runtime: Runtime, sender: Sender, calls: list[Any]) -> None:
+    first = send(runtime, sender, type="note", data={"text": "a"}, id=5)
+    assert send(runtime, sender, type="note", data={"text": "a"}, id=5) == first
+    assert len(calls) == 1
+    assert send(runtime, sender, type="note", data={"text": "b"}, id=5)["code"] == "IDEMPOTENCY_KEY_REUSED"
+    other = Sender(sender.meeting_id, "somebody else", sender.actor)
+    assert send(runtime, other, type="note", data={"text": "a"}, id=5)["seq"] == 2
+
+
+def test_a_frame_that_is_not_kept_is_acknowledged_with_null_and_done_each_time(
+    runtime: Runtime, sender: Sender, calls: list[Any]
+) -> None:
+    for _ in range(2):
+        ack = send(runtime, sender, type="wink", data={"text": "a"}, id="w")
+        assert ack == {"type": "ack", "id": "w", "stream": None, "seq": None}
+    assert len(calls) == 2
+
+
+def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_also_again(
+    runtime: Runtime, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRAME_TYPES", FRAME_TYPES.copy())
+    frame("silent", Note(), limit=None, is_kept=True)(lambda tx, actor, meeting_id, **_: None)
+    for _ in range(2):
+        assert send(runtime, sender, type="silent", data={"text": "a"}, id="s")["seq"] is None
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_a_ping_asks_for_a_pong_and_an_ack_when_it_has_an_id(runtime: Runtime, sender: Sender, with_data: bool) -> None:
+    message = {"type": "ping", **({"data": {}} if with_data else {})}
+    outcome = dispatch(runtime, sender, json.dumps(message).encode())
+    assert (outcome.is_ping, outcome.frame) == (True, None)
+    outcome = dispatch(runtime, sender, json.dumps({**message, "id": "p"}).encode())
+    assert (outcome.is_ping, answer(outcome)) == (True, {"type": "ack", "id": "p", "stream": None, "seq": None})
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"nonsense", b'{"type":"ping",}', b"\xff", b"[1,]", b'{"a":01}'])
+def test_what_is_no_json_to_anybody_counts_as_malformed(runtime: Runtime, sender: Sender, raw: bytes) -> None:
+    outcome = dispatch(runtime, sender, raw)
+    assert outcome.is_malformed
+    assert (answer(outcome)["code"], answer(outcome)["id"]) == ("MALFORMED_JSON", None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "frame_id"),
+    [
+        (b'{"type":"note","data":{"text":NaN},"id":"i"}', "i"),
+        (b'{"type":"note","data":{"text":1e999},"id":7}', 7),
+        (b'{"type":"note","data":{"text":"\\ud800"},"id":"i"}', "i"),
+        (b'{"type":"note","data":{"text":"x"},"id":"\\ud800"}', None),
+        (b'{"type":"note","type":"note","data":{"text":"x"},"id":"i"}', "i"),
+        (b'{"type":"note","data":{"text":"a\\u0000"},"id":true}', None),
+        (b'{"type":"note","data":{"text":9007199254740993}}', None),
+        (b'{"type":"note","data":' + b"9" * 5000 + b"}", None),
+        (b"[" * 50_000 + b"]" * 50_000, None),
+        (b"[NaN]", None),
+        (b"[]", None),
+        (b'"text"', None),
+    ],
+)
+def test_s79_s82_s84_what_only_we_refuse_is_an_error_with_its_id_and_does_not_count(
+    runtime: Runtime, sender: Sender, calls: list[Any], raw: bytes, frame_id: Any
+) -> None:
+    outcome = dispatch(runtime, sender, raw)
+    assert not outcome.is_malformed
+    assert (answer(outcome)["code"], answer(outcome)["id"]) == ("VALIDATION_ERROR", frame_id)
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        ({"data": {}}, ["type"]),
+        ({"type": 1, "data": {}}, ["type"]),
+        ({"type": "kick", "data": {}}, ["type"]),
+        ({"type": "note"}, ["data"]),
+        ({"type": "note", "data": None}, ["data"]),
+        ({"type": "note", "data": []}, ["data"]),
+        ({"type": "note", "data": {}}, ["text"]),
+        ({"type": "note", "data": {"text": "x" * 11}}, ["text"]),
+        ({"type": "note", "data": {"text": "x", "size": 1.5}}, ["size"]),
+        ({"type": "note", "data": {"text": "x", "__proto__": 1}}, ["__proto__"]),
+        ({"type": "note", "data": {"text": "x"}, "user_id": "u", "seq": 1}, ["seq", "user_id"]),
+        ({"type": "note", "data": {"text": "x"}, "id": ""}, ["id"]),
+        ({"type": "note", "data": {"text": "x"}, "id": "x" * 65}, ["id"]),
+        ({"type": "note", "data": {"text": "x"}, "id": None}, ["id"]),
+        ({"type": "note", "data": {"text": "x"}, "id": False}, ["id"]),
+        ({"type": "note", "data": {"text": "x"}, "id": [1]}, ["id"]),
+        ({"type": "ping", "data": {"x": 1}}, ["data"]),
+        ({}, ["data", "type"]),
+    ],
+)
+def test_s80_s81_s85_a_frame_of_another_form_names_the_fields_that_are_wrong(
+    runtime: Runtime, sender: Sender, calls: list[Any], message: dict[str, Any], fields: list[str]
+) -> None:
+    refused = send(runtime, sender, **message)
+    assert (refused["type"], refused["code"], sorted(refused["details"])) == ("error", "VALIDATION_ERROR", fields)
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code", "tries"),
+    [
+        ("bug", "INTERNAL_ERROR", 1),
+        ("conflict", "SERVICE_UNAVAILABLE", module.RETRIES + 1),
+        ("away", "SERVICE_UNAVAILABLE", 1),
+    ],
+)
+def test_a_failure_of_ours_is_an_error_that_tells_nothing_and_may_be_tried_again(
+    runtime: Runtime, sender: Sender, calls: list[Any], trouble: str, code: str, tries: int
+) -> None:
+    refused = send(runtime, sender, type="note", data={"text": trouble}, id="t")
+    assert (refused["type"], refused["id"], refused["code"], refused["details"]) == ("error", "t", code, {})
+    assert "bug" not in refused["message"]
+    assert len(calls) == tries
+    assert send(runtime, sender, type="note", data={"text": "fine"}, id="t")["type"] == "ack"
+
+
+def test_a_refusal_of_the_service_is_told_and_undone(runtime: Runtime, world: World, app: Flask) -> None:
+    person = world.person()
+    meeting_id = world.meeting(person)
+    (seat,) = world.inside(meeting_id, person)
+    person.post(f"/meetings/{meeting_id}/leave")
+    assert person.actor is not None
+    with app.app_context():
+        gone = Sender(meeting_id, seat["participant_id"], person.actor)
+        refused = send(runtime, gone, type="chat", data={"content": "x"}, id="c")
+    assert (refused["code"], refused["id"]) == ("INSUFFICIENT_PERMISSION", "c")

@@ -1,0 +1,365 @@
+"""What a web process does all the time: pings, deadlines, its lease, and catching up."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+
+from shared.core.database import TransactionConflict
+from shared.core.errors import ServiceUnavailable
+from shared.core.ids import new_id
+from shared.identity import service as identity
+from shared.participants import heartbeat as people
+from shared.participants.models import participants
+from shared.realtime import orders, presence
+from shared.runtime import Runtime
+from tests.factories.world import Person, World
+from tests.unit.web.realtime.wire import Peer, say, wait_for
+from web.realtime import heartbeat as module
+from web.realtime.heartbeat import Heartbeat
+from web.realtime.hub import Hub
+
+
+class Ears:
+    """Stands for the subscriber."""
+
+    is_connected = True
+
+
+class Stop(BaseException):
+    """Ends a loop that runs for ever."""
+
+
+class Process:
+    """A hub with its heartbeat, and people who are connected."""
+
+    def __init__(self, runtime: Runtime, held: ExitStack) -> None:
+        self.runtime = runtime
+        self.hub = Hub(runtime, lambda *_: None)
+        self.ears = Ears()
+        self.heartbeat = Heartbeat(runtime, self.hub, self.ears)  # type: ignore[arg-type]
+        self._held = held
+
+    def peer(self, meeting_id: str = "M", participant_id: str = "P", **options: Any) -> Peer:
+        """Return somebody who is connected."""
+        peer = self._held.enter_context(Peer(meeting_id, participant_id, **options))
+        self.hub.add(peer.connection)
+        return peer
+
+    def look(self, *, after: float = 0.0, ping: bool = False) -> None:
+        """Judge everybody, as if so many seconds later."""
+        now = time.monotonic() + after
+        self.heartbeat.look_after(self.hub.everyone(), now, time.time() + after, ping=ping)
+
+    def counted(self, participant_id: str) -> int:
+        """Return how many connections of somebody the database knows."""
+        with self.runtime.reading() as tx:
+            return presence.count_of(tx.connection, participant_id, tx.now)
+
+
+@pytest.fixture
+def process(runtime: Runtime) -> Iterator[Process]:
+    """A process."""
+    with ExitStack() as held:
+        yield Process(runtime, held)
+
+
+@pytest.fixture
+def seated(world: World) -> tuple[Person, str, str]:
+    """Somebody inside a meeting; with meeting and participant id."""
+    person = world.person()
+    meeting_id = world.meeting(person)
+    (seat,) = world.inside(meeting_id, person)
+    return person, meeting_id, seat["participant_id"]
+
+
+def run_once(monkeypatch: pytest.MonkeyPatch, loop: Any, times: int = 2) -> None:
+    """Run a loop so many times."""
+    turns = []
+
+    def sleep(_: float) -> None:
+        turns.append(1)
+        if len(turns) > times:
+            raise Stop
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    with pytest.raises(Stop):
+        loop()
+    monkeypatch.undo()
+
+
+# --- watching
+
+
+def test_pings_go_to_all_when_it_is_time_and_to_nobody_else(process: Process) -> None:
+    peer = process.peer()
+    process.look()
+    peer.read(0.02)
+    assert peer.pings == 0
+    process.look(ping=True)
+    peer.read(0.02)
+    assert peer.pings == 1
+
+
+def test_p9_m26_a_silent_connection_is_closed_4408_and_cut_at_the_next_look(process: Process) -> None:
+    peer = process.peer()
+    process.look(after=24)
+    assert peer.connection.close_code is None
+    process.look(after=26)
+    process.look(after=26.5)
+    peer.read()
+    assert (peer.close_code, peer.is_cut) == (4408, True)
+
+
+def test_s74_an_expired_token_closes_4401(process: Process) -> None:
+    old, fresh = process.peer(expires_at=time.time() + 5), process.peer(expires_at=time.time() + 20)
+    process.look(after=6)
+    assert (old.connection.close_code, fresh.connection.close_code) == (4401, None)
+
+
+def test_a_close_that_nobody_answers_is_followed_by_the_end(process: Process) -> None:
+    peer = process.peer()
+    peer.connection.close(4510)
+    process.look(after=1)
+    peer.read(0.02)
+    assert not peer.is_cut
+    process.look(after=3)
+    peer.read()
+    assert peer.is_cut
+
+
+def test_the_watch_goes_on_after_a_failure(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = process.peer()
+    look = process.heartbeat.look_after
+    failures = [RuntimeError("once")]
+
+    def look_after(*args: Any, **options: Any) -> None:
+        if failures:
+            raise failures.pop()
+        look(*args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process.heartbeat, "look_after", look_after)
+        run_once(patched, process.heartbeat.watch, 3)
+    peer.read(0.02)
+    assert (failures, peer.pings) == ([], 0)
+    run_once(monkeypatch, process.heartbeat.watch, 3)
+    peer.read(0.02)
+    assert peer.pings == 1
+
+
+# --- presence
+
+
+def test_m27_the_lease_is_renewed_and_a_lost_one_entered_again_with_everybody(
+    process: Process, seated: tuple[Person, str, str]
+) -> None:
+    _, meeting_id, person = seated
+    process.heartbeat.enter()
+    peer = process.peer(meeting_id, person)
+    process.heartbeat.opened(peer.connection)
+    assert process.counted(person) == 1
+    process.heartbeat.renew()
+    with process.runtime.transaction() as tx:
+        presence.forget(tx.connection, process.heartbeat.process_id)
+    assert process.counted(person) == 0
+    process.heartbeat.renew()
+    assert process.counted(person) == 1
+
+
+def test_a_newcomer_to_a_process_that_was_taken_for_dead_is_entered_all_the_same(
+    process: Process, seated: tuple[Person, str, str]
+) -> None:
+    _, meeting_id, person = seated
+    process.heartbeat.enter()
+    with process.runtime.transaction() as tx:
+        presence.forget(tx.connection, process.heartbeat.process_id)
+    process.heartbeat.opened(process.peer(meeting_id, person).connection)
+    assert process.counted(person) == 1
+
+
+def test_who_goes_while_the_process_enters_again_is_not_left_behind(
+    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, meeting_id, person = seated
+    peer = process.peer(meeting_id, person)
+    enter = people.connection_opened
+
+    def enter_and_go(*args: Any) -> None:
+        enter(*args)
+        process.hub.remove(peer.connection)
+
+    monkeypatch.setattr(people, "connection_opened", enter_and_go)
+    process.heartbeat.renew()
+    assert process.counted(person) == 0
+
+
+def test_a_transaction_that_was_undone_is_run_again_a_few_times(
+    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, meeting_id, person = seated
+    process.heartbeat.enter()
+    peer = process.peer(meeting_id, person)
+    enter = people.connection_opened
+    conflicts = [TransactionConflict("40P01")] * 2
+
+    def enter_late(*args: Any) -> None:
+        if conflicts:
+            raise conflicts.pop()
+        enter(*args)
+
+    monkeypatch.setattr(people, "connection_opened", enter_late)
+    process.heartbeat.opened(peer.connection)
+    assert process.counted(person) == 1
+    conflicts += [TransactionConflict("40P01")] * module.RETRIES
+    with pytest.raises(ServiceUnavailable):
+        process.heartbeat.opened(peer.connection)
+
+
+def test_a_connection_that_could_not_be_signed_off_is_signed_off_later(
+    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, meeting_id, person = seated
+    process.heartbeat.enter()
+    peer = process.peer(meeting_id, person)
+    process.heartbeat.opened(peer.connection)
+    process.hub.remove(peer.connection)
+
+    def away(*_: Any) -> None:
+        raise ServiceUnavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(people, "connection_closed", away)
+        process.heartbeat.closed(peer.connection)
+        run_once(patched, process.heartbeat.keep_lease)
+    assert process.counted(person) == 1
+    run_once(monkeypatch, process.heartbeat.keep_lease)
+    assert process.counted(person) == 0
+    with process.runtime.reading() as tx:
+        row = tx.first(select(participants.c.presence).where(participants.c.id == person))
+    assert row is not None
+    assert row.presence == "reconnecting"
+    assert process.heartbeat._overdue == {}
+
+
+@pytest.mark.parametrize("trouble", [ServiceUnavailable(), RuntimeError("a bug")])
+def test_a_lease_that_cannot_be_renewed_is_tried_again(
+    process: Process, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    tries = []
+
+    def renew() -> None:
+        tries.append(1)
+        raise trouble
+
+    monkeypatch.setattr(process.heartbeat, "renew", renew)
+    run_once(monkeypatch, process.heartbeat.keep_lease, 3)
+    assert len(tries) == 3
+
+
+# --- orders and sessions
+
+
+def test_p7_an_order_closes_the_sockets_of_a_session_or_one_connection(process: Process, world: World) -> None:
+    ada, bob = world.person(), world.person()
+    hers, his, third = process.peer(actor=ada.actor), process.peer(actor=bob.actor), process.peer()
+    assert ada.actor is not None
+    process.heartbeat.obey(orders.end_session(ada.actor.session_id or ""))
+    process.heartbeat.obey(orders.close_connection(third.connection.id))
+    for nonsense in ("", "session", "connection nobody", "dance X"):
+        process.heartbeat.obey(nonsense)
+    codes = [peer.connection.close_code for peer in (hers, his, third)]
+    assert codes == [4401, None, 4429]
+
+
+def test_sessions_that_are_over_are_found_in_the_database(process: Process, world: World) -> None:
+    ada, bob = world.person(), world.person()
+    hers, his, guests = process.peer(actor=ada.actor), process.peer(actor=bob.actor), process.peer()
+    process.heartbeat.check_sessions([guests.connection])
+    assert ada.actor is not None
+    with process.runtime.transaction() as tx:
+        identity.revoke(tx, ada.actor.session_id or "", "test")
+    process.heartbeat.check_sessions(process.hub.everyone())
+    assert [p.connection.close_code for p in (hers, his, guests)] == [4401, None, None]
+
+
+# --- catching up
+
+
+def follow(process: Process) -> threading.Thread:
+    """Follow the ledger in a thread that ends when the process's hub raises Stop."""
+
+    def run() -> None:
+        with suppress(Stop):
+            process.heartbeat.follow_ledger()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def end(process: Process, thread: threading.Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End that thread."""
+
+    def stop() -> None:
+        raise Stop
+
+    monkeypatch.setattr(process.hub, "catch_up", stop)
+    process.heartbeat.look_now()
+    thread.join(3)
+    assert not thread.is_alive()
+
+
+def test_p2_it_catches_up_when_asked_and_each_second_while_redis_is_away(
+    process: Process, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meeting_id = new_id()
+    ada = world.person()
+    hers = process.peer(meeting_id, actor=ada.actor)
+    process.hub.subscribe(hers.connection, f"m:{meeting_id}", 0)
+    thread = follow(process)
+    say(process.runtime, meeting_id, "asked")
+    process.heartbeat.look_now()
+    assert hers.heard(0.8) == [(1, "asked")]
+    say(process.runtime, meeting_id, "healthy")
+    assert hers.heard(1.5) == []
+    process.ears.is_connected = False
+    assert hers.heard(1.6) == [(2, "healthy")]
+    say(process.runtime, meeting_id, "away")
+    assert hers.heard(1.3) == [(3, "away")]
+    assert ada.actor is not None
+    with process.runtime.transaction() as tx:
+        identity.revoke(tx, ada.actor.session_id or "", "while Redis is away")
+    wait_for(lambda: hers.connection.close_code == 4401, 2)
+    end(process, thread, monkeypatch)
+
+
+@pytest.mark.parametrize("trouble", [ServiceUnavailable(), RuntimeError("a bug")])
+def test_catching_up_goes_on_after_a_failure(
+    process: Process, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    tries = []
+
+    def catch_up() -> None:
+        tries.append(1)
+        raise trouble
+
+    with monkeypatch.context() as patched:
+        patched.setattr(process.hub, "catch_up", catch_up)
+        thread = follow(process)
+        for n in (1, 2):
+            process.heartbeat.look_now()
+            wait_for(lambda n=n: len(tries) >= n)
+        end(process, thread, patched)
+
+
+def test_a_healthy_wait_ends_by_itself(process: Process) -> None:
+    began = time.monotonic()
+    process.heartbeat._wait(0.2)
+    assert 0.15 < time.monotonic() - began < 1.0
+    with process.runtime.transaction() as tx:
+        tx.execute(delete(presence.processes).where(presence.processes.c.id == process.heartbeat.process_id))
