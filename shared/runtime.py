@@ -1,5 +1,6 @@
 """The composition root: the long-lived things of one process, built after fork, handed to every door."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,17 +10,21 @@ from celery import Celery
 
 import shared.listeners
 import shared.models  # noqa: F401  fills METADATA
-from shared.core import transaction
+from shared.core import transaction, vitals
 from shared.core.cache import Cache
 from shared.core.clock import Clock, SystemClock
-from shared.core.database import Database
+from shared.core.database import Database, TransactionConflict
+from shared.core.errors import DomainError
 from shared.core.keyring import Keyring
+from shared.core.messages import Signal
 from shared.core.queue import TaskQueue, make_celery
 from shared.core.settings import Settings
 from shared.core.transaction import Tools, Transaction
 from shared.realtime import envelope
 from shared.realtime.broker import Broker, RedisBroker
 from shared.realtime.channels import CONTROL, meeting_channel
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,15 @@ class Runtime:
             message = envelope.encode(entry.stream, entry.seq, entry.effect, envelope.frame_of(entry))
             self.broker.publish(meeting_channel(entry.meeting_id), message)
         for signal in tx.signals:
-            message = envelope.encode(signal.stream, 0, None, envelope.frame_of_signal(signal, tx.now))
-            self.broker.publish(meeting_channel(signal.meeting_id), message)
+            self.tell(signal)
         for order in tx.orders:
             self.broker.publish(CONTROL, order.encode())
         self.queue.dispatch(tx.errands)
+
+    def tell(self, signal: Signal) -> None:
+        """Tell a signal to whoever listens: at most once, and at once."""
+        message = envelope.encode(signal.stream, 0, None, envelope.frame_of_signal(signal, self.now()))
+        self.broker.publish(meeting_channel(signal.meeting_id), message)
 
     @contextmanager
     def reading(self, *, consistent: bool = False) -> Iterator[Transaction]:
@@ -71,12 +80,22 @@ def build_runtime(settings: Settings) -> Runtime:
     """Build the runtime of a process. Connects to nothing yet."""
     celery = make_celery(settings.redis_url)
     keyring = Keyring(settings.secret_key)
+    database = Database(settings.database_url)
     return Runtime(
         settings=settings,
-        database=Database(settings.database_url),
-        broker=RedisBroker(settings.redis_url),
+        database=database,
+        broker=RedisBroker(settings.redis_url, on_lost=lambda: _raise_alarm(database)),
         celery=celery,
         queue=TaskQueue(celery),
         tools=Tools(settings, keyring, Cache(settings.redis_url, settings.meeting_cache_ttl, keyring)),
         clock=SystemClock(),
     )
+
+
+def _raise_alarm(database: Database) -> None:
+    """Let every web process look into the ledger: this one cannot reach Redis, and others may hear it well."""
+    try:
+        with database.connection() as connection:
+            vitals.sign(connection, vitals.WAKEUPS_LOST, SystemClock().now())
+    except (DomainError, TransactionConflict) as broken:  # then hardly anything is committed that could be missed
+        log.warning("alarm_not_raised", extra={"error": str(broken)})

@@ -9,11 +9,14 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from shared.realtime.wire import Wire, pack
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,7 @@ BACKLOG = 20_000
 BATCH = 500
 TIMEOUT_SECONDS = 0.2
 OPEN_SECONDS = 0.2
+TELL_SECONDS = 0.25
 
 
 class Broker(Protocol):
@@ -46,20 +50,27 @@ def quick_client(url: str, *, timeout: float = TIMEOUT_SECONDS) -> "redis.Redis"
 
 
 class RedisBroker:
-    """The real thing."""
+    """The real thing. `on_lost` is called in the broker's thread when messages were dropped: soon, not for each one.
 
-    def __init__(self, url: str) -> None:
-        self._client = quick_client(url)
+    It must not raise.
+    """
+
+    def __init__(self, url: str, on_lost: Callable[[], None] | None = None) -> None:
+        self._url = url
+        self._on_lost = on_lost
+        self._wire: Wire | None = None
         self._waiting: deque[tuple[str, bytes]] = deque(maxlen=BACKLOG)
         self._wake = threading.Event()
         self._start = threading.Lock()
         self._thread: threading.Thread | None = None
         self._open_until = 0.0
+        self._has_lost = False
+        self._told_at = float("-inf")
         self.healthy = True  # what the last attempt said
         self.dropped = 0
 
     def publish(self, channel: str, message: bytes) -> None:
-        """Hand over a message for the next pipeline."""
+        """Hand over a message for the next batch."""
         self._waiting.append((channel, message))
         if self._thread is None or not self._thread.is_alive():
             self._ensure_running()
@@ -73,24 +84,40 @@ class RedisBroker:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait()
+            self._wake.wait(TELL_SECONDS if self._has_lost else None)
             self._wake.clear()
             while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._send(batch)
+                self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+            if self._has_lost and time.monotonic() - self._told_at >= TELL_SECONDS:
+                self._tell_of_loss()
 
     def _send(self, batch: list[tuple[str, bytes]]) -> None:
         if time.monotonic() < self._open_until:
-            self.dropped += len(batch)
+            self._lose(len(batch))
             return
         try:
-            pipeline = self._client.pipeline(transaction=False)
-            for channel, message in batch:
-                pipeline.publish(channel, message)
-            pipeline.execute()
+            if self._wire is None:
+                self._wire = Wire(self._url, TIMEOUT_SECONDS)
+            self._wire.send(b"".join([pack(b"PUBLISH", channel.encode(), message) for channel, message in batch]))
+            self._wire.await_answers(len(batch))
             self.healthy = True
         except (redis.RedisError, OSError) as broken:
             self._open_until = time.monotonic() + OPEN_SECONDS
-            self.healthy = False
-            self.dropped += len(batch)
+            self._hang_up()
+            self._lose(len(batch))
             log.warning("wakeups_dropped", extra={"count": len(batch), "error": str(broken)})
+
+    def _hang_up(self) -> None:
+        self.healthy = False
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def _lose(self, count: int) -> None:
+        self.dropped += count
+        self._has_lost = True
+
+    def _tell_of_loss(self) -> None:
+        self._has_lost, self._told_at = False, time.monotonic()
+        if self._on_lost is not None:
+            self._on_lost()

@@ -15,7 +15,7 @@ from web.realtime.announcements import announces
 from web.realtime.dispatch import frame
 
 
-@frame("chat", MessageRequest(), limit="chat", is_kept=True)
+@frame("chat", MessageRequest(), limit="chat")
 def send(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
     """Write a message."""
     return chat.post(tx, meeting_id, actor, MessageWish(**wanted)).position

@@ -5,7 +5,9 @@ a thread of its own empties; an owner who reads too slowly for too long is cut o
 (promises M9, M21 to M23; performance.md section 8).
 """
 
+import _thread
 import contextlib
+import os
 import select
 import socket
 import threading
@@ -36,6 +38,7 @@ class Connection:
     """A participant's open WebSocket. All methods may be called from any thread or greenlet."""
 
     __slots__ = (
+        "_can_block",
         "_draining",
         "_lock",
         "_outbox",
@@ -47,12 +50,13 @@ class Connection:
         "close_code",
         "closing_since",
         "expires_at",
+        "fileno",
         "has_said_goodbye",
         "id",
         "last_heard",
         "meeting_id",
         "participant_id",
-        "streams",
+        "topics",
     )
 
     def __init__(
@@ -76,13 +80,32 @@ class Connection:
         self.closing_since: float | None = None
         self.close_code: int | None = None
         self.has_said_goodbye = False  # the peer, by a close frame
-        self.streams: set[str] = set()
+        self.topics: dict[str, Any] = {}  # those it hears, by key; see web.realtime.topic
+        self.fileno = sock.fileno()
         self._sock: RawSocket = sock
         self._send = getattr(sock, "_sock", sock).send
+        self._can_block = os.get_blocking(self.fileno)  # under gevent no socket can
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
         self._lock = threading.Lock()
         self._draining = False
+
+    @property
+    def is_clear(self) -> bool:
+        """Tell whether frames may go straight to the socket: nothing waits, and writing cannot block."""
+        return not self._outbox and self.closing_since is None and not self._can_block
+
+    def take_rest(self, data: bytes, sent: int) -> None:
+        """Go on where a straight write of `data` ended: after `sent` bytes, or with a broken socket (-1)."""
+        with self._lock:
+            if sent < 0:
+                self._give_up()
+            elif self.closing_since is None:
+                self._queue(data[sent:])
+
+    def _changed(self) -> None:
+        for topic in self.topics.values():
+            topic.is_stale = True
 
     def write(self, data: bytes) -> None:
         """Send whole frames, or queue them behind what is waiting. Never blocks, never raises."""
@@ -102,13 +125,18 @@ class Connection:
             if sent == len(data):
                 return
             data = data[sent:]
+        self._queue(data)
+
+    def _queue(self, data: bytes) -> None:
+        if not self._outbox:
+            self._changed()
         self._outbox.append(data)
         self._outbox_bytes += len(data)
         if self._outbox_bytes > OUTBOX_LIMIT_BYTES:
             self._overflow()
         if not self._draining:
             self._draining = True
-            threading.Thread(target=self._drain, name="ws-drain", daemon=True).start()
+            _thread.start_new_thread(self._drain, ())  # unlike Thread.start, it waits for nothing
 
     def _overflow(self) -> None:
         # What stands first may be the rest of a frame that is half out; it must end before the close frame begins.
@@ -135,6 +163,7 @@ class Connection:
             with self._lock:
                 if not self._outbox:
                     self._draining = False
+                    self._changed()
                     return
                 head = self._outbox[0]
                 try:
@@ -171,6 +200,7 @@ class Connection:
         if self.closing_since is None:
             self.closing_since = time.monotonic()
             self.close_code = code
+            self._changed()
 
     def expire(self, now: float) -> None:
         """End a connection whose close frame was not answered in time; who has been silent is not waited for."""
@@ -186,6 +216,7 @@ class Connection:
     def _give_up(self) -> None:
         if self.closing_since is None:
             self.closing_since = time.monotonic()
+            self._changed()
         self._outbox.clear()
         self._outbox_bytes = 0
         with contextlib.suppress(OSError):  # the peer was faster

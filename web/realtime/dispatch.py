@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,11 @@ from shared.core import strict_json
 from shared.core.database import TransactionConflict
 from shared.core.errors import DomainError, InternalError, MalformedBody, ServiceUnavailable, ValidationFailed
 from shared.core.idempotency import Request, StoredAnswer, begin, finish
+from shared.core.messages import Signal
 from shared.core.metrics import FRAMES_IN
 from shared.core.transaction import Position
 from shared.identity.actor import Actor
+from shared.participants.standing import Standing, get_standing
 from shared.runtime import Runtime
 from web.http.limits import count_message
 from web.http.schema import Schema, messages_of
@@ -23,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RETRIES = 3
 MAX_ID = 64
+STANDING_SECONDS = 10.0  # who leaves loses the socket at once; this bounds what no event told
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class FrameType:
 
     name: str
     schema: Schema
-    handle: Callable[..., Position | None]
+    handle: Callable[..., Any]
     limit: str | None
     is_kept: bool
 
@@ -40,24 +44,44 @@ FRAME_TYPES: dict[str, FrameType] = {}
 
 
 def frame(
-    name: str, schema: Schema, *, limit: str | None, is_kept: bool
+    name: str, schema: Schema, *, limit: str
 ) -> Callable[[Callable[..., Position | None]], Callable[..., Position | None]]:
-    """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a type of frame."""
+    """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a frame that is kept."""
 
     def register(handle: Callable[..., Position | None]) -> Callable[..., Position | None]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept)
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept=True)
         return handle
 
     return register
 
 
-@dataclass(frozen=True, slots=True)
+def signal(name: str, schema: Schema) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
+    """Register `(standing, **fields) -> Signal` as the handler of a frame that is told once and not kept."""
+
+    def register(handle: Callable[..., Signal]) -> Callable[..., Signal]:
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False)
+        return handle
+
+    return register
+
+
+@dataclass(slots=True)
 class Sender:
     """Who sends: the person behind a connection. `participant_id` scopes the ids of frames."""
 
     meeting_id: str
     participant_id: str
     actor: Actor
+    _standing: Standing | None = None
+    _read_at: float = 0.0
+
+    def standing(self, runtime: Runtime) -> Standing:
+        """Return the person's standing, at most STANDING_SECONDS old. Raises as `get_standing`."""
+        now = time.monotonic()
+        if self._standing is None or now - self._read_at > STANDING_SECONDS:
+            with runtime.reading() as tx:
+                self._standing, self._read_at = get_standing(tx, self.meeting_id, self.actor), now
+        return self._standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +192,12 @@ def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) 
         wanted = kind.schema.load(message["data"])
     except ValidationError as broken:
         raise ValidationFailed(details=messages_of(broken)) from None
-    if kind.limit is not None:
-        count_message(kind.limit, sender.actor.key)
+    if kind.limit is None:
+        runtime.tell(kind.handle(sender.standing(runtime), **wanted))
+        return None
+    count_message(kind.limit, sender.actor.key)
     once = None
-    if kind.is_kept and "id" in message:
+    if "id" in message:
         body = strict_json.dumps([message["type"], message["data"]])
         once = Request(sender.participant_id, "ws", str(message["id"]), body)
     for attempt in range(RETRIES + 1):

@@ -4,9 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 
+from shared.core import vitals
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
@@ -39,6 +41,7 @@ class Heartbeat:
         self._subscriber = subscriber
         self._look_now = threading.Event()
         self._overdue: dict[str, Connection] = {}
+        self._loss_seen: datetime | None = None
 
     def enter(self) -> None:
         """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
@@ -158,14 +161,23 @@ class Heartbeat:
                 log.exception("catch_up_failed")
 
     def _wait(self, seconds: float) -> None:
-        """Wait so long, or until somebody asks, or until Redis is away."""
+        """Wait so long, or until somebody asks, or until Redis is away from here or from another process."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
             if self._look_now.wait(min(remaining, CATCH_UP_WITHOUT_REDIS_SECONDS)):
                 self._look_now.clear()
                 return
-            if not (self._subscriber.is_connected and self._runtime.broker.healthy):
+            if not (self._subscriber.is_connected and self._runtime.broker.healthy) or self._is_told_of_loss():
                 return
+
+    def _is_told_of_loss(self) -> bool:
+        """Tell whether, since this was last asked, some process could not announce what it had committed."""
+        try:
+            with self._runtime.reading() as tx:
+                before, self._loss_seen = self._loss_seen, vitals.last_seen(tx.connection, vitals.WAKEUPS_LOST)
+        except ServiceUnavailable:
+            return False
+        return before != self._loss_seen
 
     def obey(self, order: str) -> None:
         """Do what an order says (shared.realtime.orders)."""

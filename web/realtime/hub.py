@@ -68,10 +68,9 @@ class Hub:
             self._addresses[connection.address] -= 1
             if not self._addresses[connection.address]:
                 del self._addresses[connection.address]
-            for key in tuple(connection.streams):
-                connection.streams.discard(key)
-                self.topics[key].leave(connection)
-                self._forget_unheard(key)
+            for topic in tuple(connection.topics.values()):
+                topic.leave(connection)
+                self._forget_unheard(topic.key)
             ids = self._meetings[connection.meeting_id]
             ids.discard(connection.id)
             is_last = not ids
@@ -142,7 +141,6 @@ class Hub:
             if self.topics.get(topic.key) is not topic:
                 return False
             topic.enter(connection)
-            connection.streams.add(topic.key)
         if missed:
             connection.write(b"".join(line.frame for line in missed))
             FRAMES_OUT.inc(len(missed))
@@ -209,9 +207,8 @@ class Hub:
         if not lines:
             return
         data = b"".join(line.frame for line in lines) if len(lines) > 1 else lines[0].frame
-        for connection in topic.audience:
-            connection.write(data)
-        FRAMES_OUT.inc(len(lines) * len(topic.audience))
+        topic.write(data)
+        FRAMES_OUT.inc(len(lines) * len(topic.members))
         for line in lines:
             if line.seq:
                 topic.ring.append(line)
@@ -223,7 +220,7 @@ class Hub:
         if effect.kind == "redact":
             topic.ring.clear()
         elif effect.kind == "end":  # those who wait hear it on streams of their own
-            for connection in topic.audience:
+            for connection in tuple(topic.members.values()):
                 connection.close(effect.code, "the meeting has ended")
         elif effect.kind == "gone":
             for connection in self.of_meeting(topic.meeting_id):

@@ -5,19 +5,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+import hiredis
 import redis
-from redis.client import PubSub
 
-from shared.realtime.broker import quick_client
 from shared.realtime.channels import CONTROL, meeting_channel
 from shared.realtime.envelope import Wakeup, decode
+from shared.realtime.wire import Wire, pack
 
 log = logging.getLogger(__name__)
 
-DRAIN_LIMIT = 500
 RETRY_SECONDS = 0.25
 CONNECT_SECONDS = 2.0
+_CONTROL = CONTROL.encode()
 SILENCE_SECONDS = 0.5  # then Redis is asked whether it is there; it has as long again to answer
 
 
@@ -40,7 +41,7 @@ class Subscriber:
         self._on_order = on_order
         self._on_gap = on_gap
         self._wanted: Counter[str] = Counter({CONTROL: 1})
-        self._pubsub: PubSub | None = None
+        self._wire: Wire | None = None
         self._lock = threading.Lock()
         self.is_connected = False
 
@@ -53,10 +54,10 @@ class Subscriber:
             self._wanted[channel] = after = before + (1 if yes else -1)
             if after == 0:
                 del self._wanted[channel]
-            if self._pubsub is None or not self.is_connected or (before > 0) == (after > 0):
+            if self._wire is None or not self.is_connected or (before > 0) == (after > 0):
                 return
             try:
-                (self._pubsub.subscribe if yes else self._pubsub.unsubscribe)(channel)
+                self._wire.send(pack(b"SUBSCRIBE" if yes else b"UNSUBSCRIBE", channel.encode()))
             except (redis.RedisError, OSError):
                 self.is_connected = False  # the loop connects anew, with all that is wanted
 
@@ -76,46 +77,51 @@ class Subscriber:
             time.sleep(RETRY_SECONDS)
 
     def _listen(self) -> None:
-        with quick_client(self._url, timeout=CONNECT_SECONDS) as client:  # must outlive its PubSub (trap T11)
-            pubsub = client.pubsub()
+        wire = Wire(self._url, CONNECT_SECONDS)
+        try:
             asked = self._channels()
-            pubsub.subscribe(*asked)  # without the lock: Redis may hang, and newcomers must not wait for it
+            wire.send(
+                pack(b"SUBSCRIBE", *asked)
+            )  # without the lock: Redis may hang, and newcomers must not wait for it
             with self._lock:
                 wanted = self._channels()
-                if wanted - asked:
-                    pubsub.subscribe(*(wanted - asked))
-                if asked - wanted:
-                    pubsub.unsubscribe(*(asked - wanted))
-                self._pubsub, self.is_connected = pubsub, True
+                for word, channels in ((b"SUBSCRIBE", wanted - asked), (b"UNSUBSCRIBE", asked - wanted)):
+                    if channels:
+                        wire.send(pack(word, *channels))
+                self._wire, self.is_connected = wire, True
             while self.is_connected:
-                if not self._take(pubsub):
-                    pubsub.ping()
-                    if not self._take(pubsub):
-                        raise redis.TimeoutError("no answer to a ping")
+                self._take(wire.receive(SILENCE_SECONDS) or self._ask(wire))
+        finally:
+            self._wire = None
+            wire.close()
 
-    def _channels(self) -> set[str]:
-        return {channel for channel, count in self._wanted.copy().items() if count > 0}
+    def _ask(self, wire: Wire) -> list[Any]:
+        """Return what Redis says when it was silent and is asked. Raises TimeoutError when it says nothing."""
+        with self._lock:
+            wire.send(pack(b"PING"))
+        answers = wire.receive(SILENCE_SECONDS)
+        if not answers:
+            raise redis.TimeoutError("no answer to a ping")
+        return answers
 
-    def _take(self, pubsub: PubSub) -> bool:
-        """Handle what is there; wait a little for the first message. False when nothing came."""
-        message = pubsub.get_message(timeout=SILENCE_SECONDS)
-        if message is None:
-            return False
+    def _channels(self) -> set[bytes]:
+        return {channel.encode() for channel, count in self._wanted.copy().items() if count > 0}
+
+    def _take(self, answers: list[Any]) -> None:
+        """Handle what arrived together."""
         wakeups: list[Wakeup] = []
         may_have_missed = False
-        for _ in range(DRAIN_LIMIT):
-            kind = message["type"]
-            if kind == "message" and message["channel"] == CONTROL.encode():
-                self._on_order(message["data"].decode())
-            elif kind == "message":
-                wakeups.append(decode(message["data"]))
-            elif kind == "subscribe":
+        for answer in answers:
+            if isinstance(answer, hiredis.ReplyError):
+                raise redis.ResponseError(str(answer))
+            if answer[0] == b"message" and answer[1] == _CONTROL:
+                self._on_order(answer[2].decode())
+            elif answer[0] == b"message":
+                wakeups.append(decode(answer[2]))
+            elif answer[0] == b"subscribe":
                 may_have_missed = True
-            message = pubsub.get_message(timeout=0.0)
-            if message is None:
-                break
         if wakeups:
             self._on_wakeups(wakeups)
         if may_have_missed:
             self._on_gap()
-        return True
+        time.sleep(0)  # under load there is always more to read; others get their turn in between

@@ -1,8 +1,10 @@
 """A topic: a stream that somebody in this process hears, its latest events, and who hears it."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from web.realtime.connection import Connection
@@ -25,7 +27,19 @@ class Topic:
     highest number that was heard of.
     """
 
-    __slots__ = ("audience", "head", "is_known", "key", "lock", "meeting_id", "members", "ring")
+    __slots__ = (
+        "_clear",
+        "_congested",
+        "_fds",
+        "head",
+        "is_known",
+        "is_stale",
+        "key",
+        "lock",
+        "meeting_id",
+        "members",
+        "ring",
+    )
 
     def __init__(self, key: str, meeting_id: str) -> None:
         self.key = key
@@ -34,18 +48,60 @@ class Topic:
         self.is_known = False
         self.ring: deque[Line] = deque(maxlen=RING_SIZE)
         self.members: dict[str, Connection] = {}
-        self.audience: tuple[Connection, ...] = ()  # the members, for the fan-out loop; replaced, never changed
         self.lock = threading.RLock()
+        # The members once more, as the fan-out needs them; sorted anew when `is_stale` says that one has changed.
+        self.is_stale = False
+        self._clear: list[Connection] = []
+        self._fds: list[int] = []
+        self._congested: list[Connection] = []
 
     def enter(self, connection: Connection) -> None:
         """Make a connection a member."""
         self.members[connection.id] = connection
-        self.audience = tuple(self.members.values())
+        connection.topics[self.key] = self
+        self.is_stale = True
 
     def leave(self, connection: Connection) -> None:
         """Make a connection no member."""
         self.members.pop(connection.id, None)
-        self.audience = tuple(self.members.values())
+        connection.topics.pop(self.key, None)
+        self.is_stale = True
+
+    def write(self, data: bytes) -> None:
+        """Give whole frames to every member. Never blocks.
+
+        Most members have nothing waiting: for them it is one system call each, driven from C. Who has, or whose kernel
+        buffer is full, goes the way of Connection.write, and harms nobody else.
+        """
+        if self.is_stale:
+            self._sort()
+        sent: list[int] = []
+        rest = iter(self._fds)
+        while True:
+            try:
+                sent.extend(map(os.write, rest, repeat(data)))
+                break
+            except BlockingIOError:
+                sent.append(0)
+            except OSError:
+                sent.append(-1)
+        size = len(data)
+        if sent.count(size) != len(sent):
+            for connection, count in zip(self._clear, sent, strict=True):
+                if count != size:
+                    connection.take_rest(data, count)
+        for connection in self._congested:
+            connection.write(data)
+
+    def _sort(self) -> None:
+        self.is_stale = False
+        self._clear, self._fds, self._congested = [], [], []
+        for connection in self.members.values():
+            if connection.is_clear:
+                self._clear.append(connection)
+                self._fds.append(connection.fileno)
+            else:
+                self._congested.append(connection)
 
     def behind(self, seq: int) -> list[Line] | None:
         """Return the events behind `seq`, or None when they have to be read from the ledger."""

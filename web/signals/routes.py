@@ -8,6 +8,7 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
 from shared.participants.errors import NotInside
+from shared.participants.standing import get_standing
 from shared.policies.errors import ReactionsDisabled
 from shared.signals import service as signals
 from web.http.door import door
@@ -30,4 +31,6 @@ blueprint = Blueprint(
 )
 def react(tx: Transaction, actor: Actor, meeting_id: str, reaction_type: str) -> dict[str, Any]:
     """Show a reaction to everybody inside"""
-    return signals.react(tx, meeting_id, actor, reaction_type).data()
+    event = signals.react(get_standing(tx, meeting_id, actor), reaction_type)
+    tx.emit(event)
+    return event.data()

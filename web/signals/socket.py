@@ -2,13 +2,12 @@
 
 from marshmallow import fields
 
-from shared.core.transaction import Transaction
-from shared.identity.actor import Actor
+from shared.participants.standing import Standing
 from shared.signals import service as signals
 from shared.signals.events import Reacted, Typing
 from web.http.schema import Bool, Id, Schema
 from web.realtime.announcements import announces
-from web.realtime.dispatch import frame
+from web.realtime.dispatch import signal
 from web.signals.schemas import ReactionRequest, ReactionView
 
 
@@ -18,16 +17,16 @@ class TypingFrame(Schema):
     is_typing = Bool(required=True)
 
 
-@frame("reaction", ReactionRequest(), limit=None, is_kept=False)
-def react(tx: Transaction, actor: Actor, meeting_id: str, reaction_type: str) -> None:
+@signal("reaction", ReactionRequest())
+def react(standing: Standing, reaction_type: str) -> Reacted:
     """Show a reaction."""
-    signals.react(tx, meeting_id, actor, reaction_type)
+    return signals.react(standing, reaction_type)
 
 
-@frame("typing", TypingFrame(), limit=None, is_kept=False)
-def typing(tx: Transaction, actor: Actor, meeting_id: str, is_typing: bool) -> None:
+@signal("typing", TypingFrame())
+def typing(standing: Standing, is_typing: bool) -> Typing:
     """Show that somebody types."""
-    signals.show_typing(tx, meeting_id, actor, is_typing)
+    return signals.show_typing(standing, is_typing)
 
 
 class TypingData(Schema):
