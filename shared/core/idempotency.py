@@ -6,9 +6,10 @@ transaction is open, a second one with the same key waits at the unique index, f
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from cryptography.fernet import InvalidToken
-from sqlalchemy import Column, Integer, String, Table, Text, delete, exc, select, update
+from sqlalchemy import Column, Integer, Row, String, Table, Text, delete, exc, select, update
 
 from shared.core.database import METADATA, LockTimeout, UtcDateTime, translate
 from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
@@ -26,6 +27,10 @@ idempotency_keys = Table(
     Column("answer", Text),  # encrypted: answers may hold tokens
     Column("created_at", UtcDateTime, nullable=False, index=True),
 )
+
+
+class KeyTaken(Exception):
+    """The key was used before; what this transaction did must be undone, and the answer recalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +56,15 @@ def begin(tx: Transaction, request: Request) -> StoredAnswer | None:
 
     Raises IdempotencyKeyReused (another body), IdempotencyInProgress (the first one is still running).
     """
-    digest = _digest(tx, request)
-    body_digest = tx.keyring.digest("idempotency-body", request.body)
-    _forget_stale(tx, digest)
-    new = tx.insert(idempotency_keys).values(digest=digest, body_digest=body_digest, created_at=tx.now)
     try:
-        if tx.scalar(new.on_conflict_do_nothing().returning(idempotency_keys.c.digest)) is not None:
+        if _enter(tx, request):
             return None
     except exc.DBAPIError as broken:
         if isinstance(translate(broken), LockTimeout):
             raise IdempotencyInProgress from None
         raise
-    row = tx.execute(select(idempotency_keys).where(idempotency_keys.c.digest == digest)).one()
-    if row.body_digest != body_digest:
-        raise IdempotencyKeyReused
+    row = _find(tx, request)
+    assert row is not None
     try:
         return StoredAnswer(row.status, tx.keyring.decrypt(row.answer))
     except InvalidToken:  # SECRET_KEY was changed meanwhile; the effect is there, its answer cannot be read any more
@@ -80,16 +80,46 @@ def finish(tx: Transaction, request: Request, answer: StoredAnswer) -> None:
     )
 
 
-def _digest(tx: Transaction, request: Request) -> str:
-    return tx.keyring.digest("idempotency-key", request.caller, request.path, request.key)
+def keep(tx: Transaction, request: Request, answer: str) -> None:
+    """Enter key and answer at once, as the last step of the work. The answer holds no secret and is kept as it is.
+
+    Cheaper than `begin` and `finish`, for what happens often and takes no time: a second request with the key does the
+    work too, and is undone here. Raises KeyTaken then; the caller asks `recall` in another transaction.
+    """
+    if not _enter(tx, request, answer=answer):
+        raise KeyTaken
 
 
-def _forget_stale(tx: Transaction, digest: str) -> None:
-    tx.execute(
-        delete(idempotency_keys).where(
-            idempotency_keys.c.digest == digest, idempotency_keys.c.created_at < tx.now - KEEP
+def recall(tx: Transaction, request: Request) -> str | None:
+    """Return the answer that `keep` has kept, or None. Raises IdempotencyKeyReused (another body)."""
+    row = _find(tx, request)
+    return None if row is None else str(row.answer)
+
+
+def _enter(tx: Transaction, request: Request, **values: Any) -> bool:
+    """Insert the key, in place of one that is older than 24 h. False when it is there."""
+    body_digest = tx.keyring.digest("idempotency-body", request.body)
+    fresh = {"body_digest": body_digest, "created_at": tx.now, "status": None, "answer": None, **values}
+    new = tx.insert(idempotency_keys).values(digest=_digest(tx, request), **fresh)
+    statement = new.on_conflict_do_update(
+        index_elements=["digest"], set_=fresh, where=idempotency_keys.c.created_at < tx.now - KEEP
+    )
+    return tx.scalar(statement.returning(idempotency_keys.c.digest)) is not None
+
+
+def _find(tx: Transaction, request: Request) -> Row[Any] | None:
+    row = tx.first(
+        select(idempotency_keys).where(
+            idempotency_keys.c.digest == _digest(tx, request), idempotency_keys.c.created_at >= tx.now - KEEP
         )
     )
+    if row is not None and row.body_digest != tx.keyring.digest("idempotency-body", request.body):
+        raise IdempotencyKeyReused
+    return row
+
+
+def _digest(tx: Transaction, request: Request) -> str:
+    return tx.keyring.digest("idempotency-key", request.caller, request.path, request.key)
 
 
 def forget_expired(tx: Transaction, limit: int = 500) -> int:

@@ -25,7 +25,7 @@ class Wakeup(NamedTuple):
 
 def timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC with `Z`, to the millisecond."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
 
 
 def frame_of(entry: Entry) -> bytes:

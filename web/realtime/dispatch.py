@@ -12,15 +12,15 @@ from marshmallow import ValidationError
 from shared.core import strict_json
 from shared.core.database import TransactionConflict
 from shared.core.errors import DomainError, InternalError, MalformedBody, ServiceUnavailable, ValidationFailed
-from shared.core.idempotency import Request, StoredAnswer, begin, finish
+from shared.core.idempotency import KeyTaken, Request, keep, recall
 from shared.core.messages import Signal
-from shared.core.metrics import FRAMES_IN
 from shared.core.transaction import Position
 from shared.identity.actor import Actor
 from shared.participants.standing import Standing, get_standing
 from shared.runtime import Runtime
 from web.http.limits import count_message
 from web.http.schema import Schema, messages_of
+from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +31,17 @@ STANDING_SECONDS = 10.0  # who leaves loses the socket at once; this bounds what
 
 @dataclass(frozen=True, slots=True)
 class FrameType:
-    """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`."""
+    """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`.
+
+    `fits` knows the usual valid data at a glance, for frames that come in numbers; the schema judges the rest.
+    """
 
     name: str
     schema: Schema
     handle: Callable[..., Any]
     limit: str | None
     is_kept: bool
+    fits: Callable[[dict[str, Any]], bool] | None = None
 
 
 FRAME_TYPES: dict[str, FrameType] = {}
@@ -55,11 +59,13 @@ def frame(
     return register
 
 
-def signal(name: str, schema: Schema) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
+def signal(
+    name: str, schema: Schema, *, fits: Callable[[dict[str, Any]], bool]
+) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
     """Register `(standing, **fields) -> Signal` as the handler of a frame that is told once and not kept."""
 
     def register(handle: Callable[..., Signal]) -> Callable[..., Signal]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False)
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False, fits=fits)
         return handle
 
     return register
@@ -105,7 +111,7 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
         frame_id = message.get("id")
         _check_envelope(message)
         if message["type"] == "ping":
-            FRAMES_IN.labels("ping").inc()
+            TALLY.received("ping")
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
         position = _run(runtime, sender, message, raw)
         return Outcome(ack(frame_id, position) if frame_id is not None else None)
@@ -187,11 +193,13 @@ def _is_frame_id(value: Any) -> bool:
 
 def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) -> Position | None:
     kind = FRAME_TYPES[message["type"]]
-    FRAMES_IN.labels(kind.name).inc()
-    try:
-        wanted = kind.schema.load(message["data"])
-    except ValidationError as broken:
-        raise ValidationFailed(details=messages_of(broken)) from None
+    TALLY.received(kind.name)
+    wanted = message["data"]
+    if kind.fits is None or not kind.fits(wanted):
+        try:
+            wanted = kind.schema.load(wanted)
+        except ValidationError as broken:
+            raise ValidationFailed(details=messages_of(broken)) from None
     if kind.limit is None:
         runtime.tell(kind.handle(sender.standing(runtime), **wanted))
         return None
@@ -212,24 +220,29 @@ def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) 
 def _transact(
     runtime: Runtime, sender: Sender, kind: FrameType, wanted: dict[str, Any], once: Request | None
 ) -> Position | None:
-    with runtime.transaction() as tx:
-        if once is None:
-            return kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
-        stored = begin(tx, once)
-        if stored is not None:
-            return _stored_position(stored)
-        position = kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
-        finish(tx, once, _to_store(position))
+    try:
+        with runtime.transaction() as tx:
+            position: Position | None = kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
+            if once is not None:
+                keep(tx, once, _to_text(position))
         return position
+    except (KeyTaken, DomainError):
+        if once is None:
+            raise
+        with runtime.reading() as tx:
+            answer = recall(tx, once)
+        if answer is None:
+            raise
+        return _position_in(answer)
 
 
-def _to_store(position: Position | None) -> StoredAnswer:
-    return StoredAnswer(200, strict_json.dumps([position.stream, position.seq] if position else None))
+def _to_text(position: Position | None) -> str:
+    return f"{position.stream} {position.seq}" if position else ""
 
 
-def _stored_position(stored: StoredAnswer) -> Position | None:
-    kept = strict_json.loads(stored.body)
-    return None if kept is None else Position(kept[0], kept[1])
+def _position_in(answer: str) -> Position | None:
+    stream, _, seq = answer.partition(" ")
+    return Position(stream, int(seq)) if stream else None
 
 
 def ack(frame_id: Any, position: Position | None) -> bytes:

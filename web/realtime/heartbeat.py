@@ -21,6 +21,7 @@ from web.realtime.connection import Connection
 from web.realtime.frames import encode_ping
 from web.realtime.hub import Hub
 from web.realtime.subscriber import Subscriber
+from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Heartbeat:
             if is_time:
                 next_ping = now + self._runtime.settings.heartbeat_interval
             try:
+                TALLY.flush()
                 self.look_after(self._hub.everyone(), now, time.time(), ping=is_time)
             except Exception:
                 log.exception("watch_failed")

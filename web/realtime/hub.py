@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from shared.core import ledger
 from shared.core.errors import ServiceUnavailable
-from shared.core.metrics import CONNECTIONS, FRAMES_OUT, GAPS
+from shared.core.metrics import CONNECTIONS, GAPS
 from shared.realtime import close_codes, effects
 from shared.realtime.envelope import Wakeup, frame_of
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_text
+from web.realtime.tally import TALLY
 from web.realtime.topic import Line, Topic
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Hub:
             topic.enter(connection)
         if missed:
             connection.write(b"".join(line.frame for line in missed))
-            FRAMES_OUT.inc(len(missed))
+            TALLY.delivered(len(missed))
         return True
 
     def _topic(self, key: str, meeting_id: str) -> Topic:
@@ -166,7 +167,7 @@ class Hub:
             while not connection.has_room() and connection.closing_since is None:
                 time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
             connection.write(piece)
-        FRAMES_OUT.inc(len(lines))
+        TALLY.delivered(len(lines))
 
     # --- delivery
 
@@ -208,7 +209,7 @@ class Hub:
             return
         data = b"".join(line.frame for line in lines) if len(lines) > 1 else lines[0].frame
         topic.write(data)
-        FRAMES_OUT.inc(len(lines) * len(topic.members))
+        TALLY.delivered(len(lines) * len(topic.members))
         for line in lines:
             if line.seq:
                 topic.ring.append(line)

@@ -5,6 +5,7 @@ from marshmallow import fields
 from shared.participants.standing import Standing
 from shared.signals import service as signals
 from shared.signals.events import Reacted, Typing
+from shared.signals.service import REACTION_TYPES
 from web.http.schema import Bool, Id, Schema
 from web.realtime.announcements import announces
 from web.realtime.dispatch import signal
@@ -17,13 +18,13 @@ class TypingFrame(Schema):
     is_typing = Bool(required=True)
 
 
-@signal("reaction", ReactionRequest())
+@signal("reaction", ReactionRequest(), fits=lambda data: len(data) == 1 and data.get("reaction_type") in REACTION_TYPES)
 def react(standing: Standing, reaction_type: str) -> Reacted:
     """Show a reaction."""
     return signals.react(standing, reaction_type)
 
 
-@signal("typing", TypingFrame())
+@signal("typing", TypingFrame(), fits=lambda data: len(data) == 1 and type(data.get("is_typing")) is bool)
 def typing(standing: Standing, is_typing: bool) -> Typing:
     """Show that somebody types."""
     return signals.show_typing(standing, is_typing)
