@@ -8,7 +8,7 @@ from sqlalchemy import exc, func, select
 
 from shared.core import idempotency, locks
 from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
-from shared.core.idempotency import KEEP, Request, StoredAnswer, begin, finish
+from shared.core.idempotency import KEEP, KeyTaken, Request, StoredAnswer, begin, finish, keep, recall
 from shared.core.ids import new_id
 from shared.core.keyring import Keyring
 from shared.core.transaction import Transaction
@@ -166,3 +166,36 @@ def test_a_database_error_that_is_no_waiting_is_not_taken_for_it(
     monkeypatch.setattr(Transaction, "scalar", fail)
     with pytest.raises(exc.ProgrammingError), timed.transaction() as tx:
         begin(tx, request_)
+
+
+def keep_once(runtime: Runtime, request: Request, answer: str) -> bool:
+    """Do work that ends with `keep`; tell whether it stayed."""
+    try:
+        with runtime.transaction() as tx:
+            locks.take(tx, f"{request.caller} {answer}", 10)
+            keep(tx, request, answer)
+    except KeyTaken:
+        return False
+    return True
+
+
+def test_of_two_that_keep_an_answer_the_second_is_undone_and_recalls_the_first(timed: Runtime, request_: Request):
+    assert keep_once(timed, request_, "one")
+    assert not keep_once(timed, request_, "two")
+    with timed.reading() as tx:
+        assert recall(tx, request_) == "one"
+        assert _count_effect(tx, f"{request_.caller} one") == 1
+        assert _count_effect(tx, f"{request_.caller} two") == 0
+        with pytest.raises(IdempotencyKeyReused):
+            recall(tx, replace(request_, body=b"another"))
+        assert recall(tx, replace(request_, key="another")) is None
+
+
+def test_a_kept_answer_is_forgotten_after_a_day(timed: Runtime, clock: FakeClock, request_: Request):
+    assert keep_once(timed, request_, "old")
+    clock.pass_(hours=24, seconds=1)
+    with timed.reading() as tx:
+        assert recall(tx, request_) is None
+    assert keep_once(timed, request_, "new")
+    with timed.reading() as tx:
+        assert recall(tx, request_) == "new"

@@ -10,6 +10,7 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingEnded, MeetingNotFound
 from shared.participants.errors import NotInside
+from shared.participants.standing import get_standing
 from shared.policies.errors import ChatDisabled, ReactionsDisabled
 from shared.runtime import Runtime
 from shared.signals import service
@@ -20,11 +21,11 @@ Step = Callable[[Transaction, str, Actor], None]
 
 
 def react(tx: Transaction, meeting_id: str, actor: Actor) -> None:
-    service.react(tx, meeting_id, actor, "clap")
+    tx.emit(service.react(get_standing(tx, meeting_id, actor), "clap"))
 
 
 def show_typing(tx: Transaction, meeting_id: str, actor: Actor) -> None:
-    service.show_typing(tx, meeting_id, actor, True)
+    tx.emit(service.show_typing(get_standing(tx, meeting_id, actor), True))
 
 
 @pytest.mark.parametrize("reaction_type", REACTION_TYPES)
@@ -35,7 +36,8 @@ def test_a_reaction_is_told_and_not_kept(timed: Runtime, reaction_type: str) -> 
     me = scene.join(meeting_id, ada).participant
     told = scene.told(meeting_id)
     with timed.transaction() as tx:
-        event = service.react(tx, meeting_id, ada, reaction_type)
+        event = service.react(get_standing(tx, meeting_id, ada), reaction_type)
+        tx.emit(event)
     assert tx.signals == [event]
     assert (event.type, event.actor_id, event.data()) == (
         "reaction",
@@ -53,8 +55,9 @@ def test_typing_is_told_and_not_kept(timed: Runtime, is_typing: bool) -> None:
     me = scene.join(meeting_id, ada).participant
     told = scene.told(meeting_id)
     with timed.transaction() as tx:
-        service.show_typing(tx, meeting_id, ada, is_typing)
-    (event,) = tx.signals
+        event = service.show_typing(get_standing(tx, meeting_id, ada), is_typing)
+        tx.emit(event)
+    assert tx.signals == [event]
     assert event.data() == {
         "participant_id": me.id,
         "user_id": ada.user_id,

@@ -1,21 +1,26 @@
 """From a text frame to the service and back: what is answered, and what is done once."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from shared.chat.service import Page, history
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants.service import leave
+from shared.participants.standing import Standing
 from shared.runtime import Runtime
+from shared.signals.events import Typing
 from tests.factories.world import World
 from web.http.schema import Int, Schema, Text
 from web.realtime import dispatch as module
-from web.realtime.dispatch import FRAME_TYPES, Outcome, Sender, dispatch, frame
+from web.realtime.dispatch import FRAME_TYPES, STANDING_SECONDS, Outcome, Sender, dispatch, frame, signal
 
 
 class Note(Schema):
@@ -48,11 +53,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             raise TROUBLES[troubles]
         return Position(f"m:{meeting_id}", len(got))
 
-    def wink(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> None:
+    def wink(standing: Standing, **wanted: Any) -> Typing:
         got.append(wanted)
+        return Typing(meeting_id=standing.me.meeting_id, participant=standing.me, is_typing=True)
 
-    frame("note", Note(), limit=None, is_kept=True)(note)
-    frame("wink", Note(), limit="chat", is_kept=False)(wink)
+    frame("note", Note(), limit="chat")(note)
+    signal("wink", Note(), fits=lambda data: data == {"text": "at a glance"})(wink)
     return got
 
 
@@ -82,29 +88,61 @@ def test_a_kept_frame_with_an_id_is_acknowledged_with_its_place(
     assert calls == [{"text": "a"}] * 2
 
 
-def test_p4_the_same_id_again_has_no_second_effect(runtime: Runtime, sender: Sender, calls: list[Any]) -> None:
-    first = send(runtime, sender, type="note", data={"text": "a"}, id=5)
-    assert send(runtime, sender, type="note", data={"text": "a"}, id=5) == first
-    assert len(calls) == 1
-    assert send(runtime, sender, type="note", data={"text": "b"}, id=5)["code"] == "IDEMPOTENCY_KEY_REUSED"
+def test_p4_the_same_id_again_has_no_second_effect(runtime: Runtime, sender: Sender) -> None:
+    def chat(who: Sender, content: str) -> Any:
+        return send(runtime, who, type="chat", data={"content": content}, id=5)
+
+    def written() -> list[str | None]:
+        with runtime.reading() as tx:
+            return [m.content for m, _, _ in history(tx, sender.meeting_id, sender.actor, Page(limit=10))]
+
+    first = chat(sender, "a")
+    assert chat(sender, "a") == first
+    assert chat(sender, "b")["code"] == "IDEMPOTENCY_KEY_REUSED"
+    assert written() == ["a"]
     other = Sender(sender.meeting_id, "somebody else", sender.actor)
-    assert send(runtime, other, type="note", data={"text": "a"}, id=5)["seq"] == 2
+    assert chat(other, "a")["seq"] == first["seq"] + 1
+    assert written() == ["a", "a"]
+
+
+def test_p4_an_answer_is_repeated_although_the_frame_would_be_refused_now(runtime: Runtime, sender: Sender) -> None:
+    said: Any = {"type": "chat", "data": {"content": "a"}, "id": 6}
+    first = send(runtime, sender, **said)
+    with runtime.transaction() as tx:
+        leave(tx, sender.meeting_id, sender.actor)
+    assert send(runtime, sender, **said) == first
+    assert send(runtime, sender, **{**said, "id": 7})["code"] == "INSUFFICIENT_PERMISSION"
 
 
 def test_a_frame_that_is_not_kept_is_acknowledged_with_null_and_done_each_time(
     runtime: Runtime, sender: Sender, calls: list[Any]
 ) -> None:
-    for _ in range(2):
-        ack = send(runtime, sender, type="wink", data={"text": "a"}, id="w")
+    for text in ("a", "at a glance"):
+        ack = send(runtime, sender, type="wink", data={"text": text}, id="w")
         assert ack == {"type": "ack", "id": "w", "stream": None, "seq": None}
-    assert len(calls) == 2
+    assert calls == [{"text": "a"}, {"text": "at a glance"}]
+
+
+def test_p7_what_decides_about_a_signal_is_read_again_after_a_while(
+    runtime: Runtime, sender: Sender, calls: list[Any], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wink() -> Any:
+        return send(runtime, sender, type="wink", data={"text": "a"}, id="w")
+
+    assert wink()["type"] == "ack"
+    with runtime.transaction() as tx:
+        leave(tx, sender.meeting_id, sender.actor)
+    later = time.monotonic() + STANDING_SECONDS + 1
+    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    assert wink()["code"] == "INSUFFICIENT_PERMISSION"
+    assert len(calls) == 1
 
 
 def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_also_again(
     runtime: Runtime, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FRAME_TYPES", FRAME_TYPES.copy())
-    frame("silent", Note(), limit=None, is_kept=True)(lambda tx, actor, meeting_id, **_: None)
+    frame("silent", Note(), limit="chat")(lambda tx, actor, meeting_id, **_: None)
     for _ in range(2):
         assert send(runtime, sender, type="silent", data={"text": "a"}, id="s")["seq"] is None
 

@@ -69,7 +69,7 @@ def test_connections_are_known_by_meeting_and_address_and_forgotten_with_all_the
     meeting.hub.remove(one.connection)
     meeting.hub.remove(one.connection)
     assert meeting.told == [(meeting.id, True)]
-    assert meeting.topic().audience == (two.connection,)
+    assert list(meeting.topic().members.values()) == [two.connection]
     meeting.hub.remove(two.connection)
     assert meeting.told == [(meeting.id, True), (meeting.id, False)]
     hub = meeting.hub

@@ -12,6 +12,7 @@ from dev.process import free_port
 from dev.valkey import Valkey
 from shared.realtime.channels import CONTROL, meeting_channel
 from shared.realtime.envelope import Wakeup, encode
+from shared.realtime.wire import Wire
 from tests.unit.web.realtime.wire import wait_for
 from web.realtime import subscriber as module
 from web.realtime.subscriber import Subscriber
@@ -120,24 +121,15 @@ def test_f9_a_redis_that_hangs_is_noticed_soon_and_newcomers_do_not_wait_for_it(
 
 def test_who_comes_and_goes_while_it_connects_is_followed_right(monkeypatch: pytest.MonkeyPatch) -> None:
     with Valkey() as valkey:
-        real = module.quick_client
         meanwhile: list[Callable[[], None]] = []
 
-        def slow_client(*args: object, **options: object) -> object:
-            client = real(*args, **options)  # type: ignore[arg-type]
-            pubsub = client.pubsub()
-            subscribe = pubsub.subscribe
-
-            def subscribe_late(*channels: str) -> None:
-                subscribe(*channels)
+        class SlowWire(Wire):
+            def send(self, commands: bytes) -> None:
+                super().send(commands)
                 while meanwhile:
                     meanwhile.pop()()
 
-            pubsub.subscribe = subscribe_late
-            client.pubsub = lambda: pubsub  # type: ignore[method-assign,assignment,misc]
-            return client
-
-        monkeypatch.setattr(module, "quick_client", slow_client)
+        monkeypatch.setattr(module, "Wire", SlowWire)
         ears: Ears = Ears.__new__(Ears)
         ears.wakeups, ears.orders, ears.gaps = [], [], 0
         ears.subscriber = Subscriber(valkey.url, ears.wakeups.extend, ears.orders.append, ears._gap)
@@ -163,13 +155,13 @@ def test_f28_a_message_that_nobody_can_read_does_not_make_it_deaf(poison: bytes)
 
 def test_a_connection_that_breaks_while_a_channel_is_asked_for_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     with Valkey() as valkey, listening(valkey) as (ears, publish):
-        pubsub = ears.subscriber._pubsub
-        assert pubsub is not None
+        wire = ears.subscriber._wire
+        assert wire is not None
 
-        def broken(*_: str) -> None:
+        def broken(_: bytes) -> None:
             raise redis.ConnectionError("gone")
 
-        monkeypatch.setattr(pubsub, "subscribe", broken)
+        monkeypatch.setattr(wire, "send", broken)
         ears.subscriber.follow("M", True)
         wait_for(lambda: publish(meeting_channel("M"), encode("m:M", 1, None, b"{}")) == 1)
         assert ears.subscriber.is_connected
