@@ -16,6 +16,10 @@ class Effect(NamedTuple):
     target: str
     code: int
 
+    def ends(self, participant_id: str) -> bool:
+        """Tell whether this closes the sockets of a participant."""
+        return self.kind == "end" or (self.kind == "gone" and self.target == participant_id)
+
 
 def gone(participant_id: str, code: int) -> str:
     """Return the effect that closes a participant's sockets with `code`, after the event was delivered."""

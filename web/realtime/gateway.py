@@ -10,9 +10,9 @@ from flask_sock import Sock
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
 from shared.core.metrics import CLOSED
+from shared.identity.errors import TokenRevoked
 from shared.meetings.errors import MeetingEnded, MeetingNotFound
 from shared.participants.errors import NotInside
-from shared.participants.tickets import get_listener
 from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
@@ -114,6 +114,14 @@ def meeting_socket(ws: Any, meeting_id: str) -> None:
     )
     try:
         _serve(engine, connection, found)
+    except TokenRevoked:
+        connection.close(close_codes.TOKEN_ENDED, "token revoked")
+    except MeetingEnded:
+        connection.close(close_codes.MEETING_ENDED, "the meeting has ended")
+    except NotInside:
+        connection.close(close_codes.NORMAL, "you are out")
+    except MeetingNotFound:
+        connection.close(close_codes.REMOVED, "you are out")
     except ServiceUnavailable:
         connection.close(close_codes.INTERNAL, "try again")
     except Exception:
@@ -128,11 +136,14 @@ def _serve(engine: Realtime, connection: Connection, found: Handshake) -> None:
     if not engine.hub.add(connection):
         connection.close(close_codes.GOING_AWAY, "restarting; come back with since")
         return
-    engine.heartbeat.opened(connection)
-    _welcome(connection, found)
-    for key, seq in found.start.items():
-        engine.hub.subscribe(connection, key, seq)
-    _look_again(engine, connection)
+    engine.hub.expect(connection.meeting_id, found.start)
+    try:
+        heads = engine.heartbeat.opened(connection, found.start)
+        _welcome(connection, found)
+        for key, seq in found.start.items():
+            engine.hub.subscribe(connection, key, seq, heads[key])
+    finally:
+        engine.hub.release(found.start)
     _listen(engine, connection)
 
 
@@ -142,20 +153,6 @@ def _welcome(connection: Connection, found: Handshake) -> None:
     connection.write(encode_text(direct_frame("welcome", connection.meeting_id, data, now)))
     if found.needs_resync:
         connection.write(encode_text(direct_frame("resync", connection.meeting_id, {"cursors": found.cursors}, now)))
-
-
-def _look_again(engine: Realtime, connection: Connection) -> None:
-    """Close the connection if its owner's right ended since the handshake: what ends from here on, the hub hears."""
-    engine.heartbeat.check_sessions([connection])
-    with engine.runtime.reading() as tx:
-        try:
-            get_listener(tx, connection.meeting_id, connection.actor)
-        except MeetingEnded:
-            connection.close(close_codes.MEETING_ENDED, "the meeting has ended")
-        except NotInside:
-            connection.close(close_codes.NORMAL, "you are out")
-        except MeetingNotFound:
-            connection.close(close_codes.REMOVED, "you are out")
 
 
 def _listen(engine: Realtime, connection: Connection) -> None:

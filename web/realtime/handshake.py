@@ -19,13 +19,13 @@ from shared.core.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
-from shared.core.streams import wire_name
+from shared.core.streams import meeting_stream, wire_name
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import TokenRevoked, Unauthenticated
 from shared.identity.service import find_actor
 from shared.participants.models import Participant
-from shared.participants.queries import audible_streams, get_participant, may_resume
+from shared.participants.queries import Membership, audible_streams, get_participant, may_resume
 from shared.participants.tickets import get_listener, redeem
 from shared.realtime.envelope import timestamp
 from web.http.actor import actor_of, bearer, has_credential
@@ -132,13 +132,13 @@ def _examine(meeting_id: str) -> Handshake:
     if unknown:
         raise ValidationFailed(details={name: ["Unknown field."] for name in sorted(unknown)})
     since = _parse_since(request.args.get("since"))
-    with current_runtime().transaction() as tx:
+    runtime = current_runtime()
+    with runtime.transaction() if claims is None else runtime.reading() as tx:
         if claims is not None:
             actor, expires_at = actor_of(tx, claims), claims.expires_at.timestamp()
         else:
             actor, expires_at = _actor_of_ticket(tx, meeting_id, ticket or "")
-        me = get_listener(tx, meeting_id, actor).me
-        return _plan(tx, actor, me, expires_at, since)
+        return _plan(tx, actor, get_listener(tx, meeting_id, actor), expires_at, since)
 
 
 def _actor_of_ticket(tx: Transaction, meeting_id: str, ticket: str) -> tuple[Actor, float]:
@@ -168,7 +168,8 @@ def _parse_since(text: str | None) -> dict[str, int]:
     return cursors
 
 
-def _plan(tx: Transaction, actor: Actor, me: Participant, expires_at: float, since: dict[str, int]) -> Handshake:
+def _plan(tx: Transaction, actor: Actor, membership: Membership, expires_at: float, since: dict[str, int]) -> Handshake:
+    me = membership.me
     keys = audible_streams(me)
     names = {wire_name(key): key for key in keys}
     foreign = [name for name in since if name not in names]
@@ -177,8 +178,9 @@ def _plan(tx: Transaction, actor: Actor, me: Participant, expires_at: float, sin
     heads = ledger.heads(tx.connection, keys)
     epoch = ledger.epoch(tx.connection)
     wrong_epoch = request.args.get("epoch") not in (None, epoch)
-    good = not wrong_epoch and all(_continues(tx, me, names[n], n, seq, heads[names[n]]) for n, seq in since.items())
-    start = {**heads, **({names[n]: seq for n, seq in since.items()} if good else {})}
+    wanted = {names[name]: seq for name, seq in since.items()}
+    good = not wrong_epoch and all(_continues(tx, membership, key, seq, heads[key]) for key, seq in wanted.items())
+    start = {**heads, **(wanted if good else {})}
     return Handshake(
         actor=actor,
         participant=me,
@@ -192,13 +194,13 @@ def _plan(tx: Transaction, actor: Actor, me: Participant, expires_at: float, sin
     )
 
 
-def _continues(tx: Transaction, me: Participant, key: str, name: str, seq: int, head: int) -> bool:
+def _continues(tx: Transaction, membership: Membership, key: str, seq: int, head: int) -> bool:
     """Tell whether everything behind `seq` is kept, was theirs to hear, and has happened already."""
     if seq > head or head - seq > WINDOW_EVENTS:
         return False
-    if name == "meeting" and not may_resume(tx, me, seq):
+    if key == meeting_stream(membership.meeting.id) and not may_resume(tx, membership.me, seq):
         return False
-    if seq == head:
+    if seq == head or tx.now - membership.meeting.created_at <= ledger.WINDOW:  # nothing in it can be older
         return True
     oldest = ledger.read(tx.connection, key, seq, 1)
     return bool(oldest) and oldest[0].seq == seq + 1 and (tx.now - oldest[0].created_at) <= ledger.WINDOW

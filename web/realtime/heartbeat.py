@@ -3,18 +3,21 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from shared.core import vitals
+from shared.core import ledger, vitals
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
 from shared.core.transaction import Transaction
+from shared.identity.errors import TokenRevoked
 from shared.identity.service import ended_sessions
 from shared.participants import heartbeat as people
+from shared.participants.tickets import get_listener
 from shared.realtime import close_codes, presence
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
@@ -24,6 +27,8 @@ from web.realtime.subscriber import Subscriber
 from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 10.0
@@ -82,13 +87,25 @@ class Heartbeat:
 
     # --- presence
 
-    def opened(self, connection: Connection) -> None:
-        """Enter a connection of the hub in the database. Raises ServiceUnavailable."""
+    def opened(self, connection: Connection, keys: Collection[str]) -> dict[str, int]:
+        """Enter a connection of the hub in the database, if its owner may still be here; return the streams' heads.
+
+        What ended between the handshake and the entry into the hub is found here, and what ends later the hub hears.
+        Raises TokenRevoked, what `get_listener` raises, ServiceUnavailable.
+        """
         try:
-            self._persist(lambda tx: self._enter(tx, connection))
+            return self._persist(lambda tx: self._admit(tx, connection, keys))
         except IntegrityError:  # this process was so slow that it was taken for dead
             self.renew()
-            self._persist(lambda tx: self._enter(tx, connection))
+            return self._persist(lambda tx: self._admit(tx, connection, keys))
+
+    def _admit(self, tx: Transaction, connection: Connection, keys: Collection[str]) -> dict[str, int]:
+        session_id = connection.actor.session_id
+        if session_id is not None and ended_sessions(tx, [session_id]):
+            raise TokenRevoked
+        get_listener(tx, connection.meeting_id, connection.actor)
+        self._enter(tx, connection)
+        return ledger.heads(tx.connection, keys)
 
     def _enter(self, tx: Transaction, connection: Connection) -> None:
         people.connection_opened(tx, connection.id, self.process_id, connection.meeting_id, connection.participant_id)
@@ -103,13 +120,12 @@ class Heartbeat:
         else:
             self._overdue.pop(connection.id, None)
 
-    def _persist(self, step: Callable[[Transaction], None]) -> None:
+    def _persist(self, step: Callable[[Transaction], T]) -> T:
         """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
         for _ in range(RETRIES):
             try:
                 with self._runtime.transaction() as tx:
-                    step(tx)
-                return
+                    return step(tx)
             except TransactionConflict:
                 continue
         raise ServiceUnavailable

@@ -24,6 +24,7 @@ from web.realtime.topic import Line, Topic
 log = logging.getLogger(__name__)
 
 CHUNK = 500
+BACKFILL = 200  # events before the one that is asked for, of use to others whose cursors stand a little behind
 PIECE_BYTES = 128 * 1024  # of a replay, in one write; together with the room that is asked for less than an outbox
 
 
@@ -106,16 +107,33 @@ class Hub:
 
     # --- streams
 
-    def subscribe(self, connection: Connection, key: str, seq: int) -> None:
+    def expect(self, meeting_id: str, keys: Iterable[str]) -> None:
+        """Pay attention to streams that somebody will soon hear: from here on nothing on them goes unnoticed."""
+        with self._lock:
+            for key in keys:
+                self._topic(key, meeting_id).expected += 1
+
+    def release(self, keys: Iterable[str]) -> None:
+        """End what `expect` began."""
+        with self._lock:
+            for key in keys:
+                self.topics[key].expected -= 1
+                self._forget_unheard(key)
+
+    def subscribe(self, connection: Connection, key: str, seq: int, head: int | None = None) -> None:
         """Let a connection hear a stream from behind `seq`: first what it missed, in order, then live.
 
-        Raises ServiceUnavailable when the ledger is needed and does not answer.
+        `head` is where the stream stood at some time since it was expected; it saves a look into the ledger. Raises
+        ServiceUnavailable when the ledger is needed and does not answer.
         """
         try:
             while connection.closing_since is None:
                 topic = self._topic(key, connection.meeting_id)
                 if topic.is_known:
                     self._repair(topic, seq)  # others here may not have heard yet what the newcomer has
+                elif seq == head:
+                    with topic.lock:
+                        topic.learn(seq, ())
                 with topic.lock:
                     lines = topic.behind(seq)
                     if lines is not None and _size(lines) <= PIECE_BYTES and connection.has_room():
@@ -123,10 +141,7 @@ class Hub:
                             return
                         continue
                 if lines is None:
-                    lines = self._read(key, seq, CHUNK)
-                    if len(lines) < CHUNK:
-                        with topic.lock:
-                            topic.learn(seq, lines)
+                    lines = self._fill(topic, seq, head)
                 self._replay(connection, lines)
                 seq = lines[-1].seq if lines else seq
         finally:
@@ -145,7 +160,28 @@ class Hub:
         if missed:
             connection.write(b"".join(line.frame for line in missed))
             TALLY.delivered(len(missed))
+            _heed(connection, missed)
         return True
+
+    def _fill(self, topic: Topic, seq: int, head: int | None) -> list[Line]:
+        """Read from the ledger what the ring lacks behind `seq`, and a little more, for others who come back too.
+
+        One reads at a time, and the others find it in the ring. Returns what the ring could not take.
+        """
+        with topic.filling:
+            with topic.lock:
+                if topic.behind(seq) is not None:
+                    return []
+                redactions = topic.redactions
+            since = seq if head is None else max(0, min(seq, head - BACKFILL))
+            lines = self._read(topic.key, since, CHUNK)
+            with topic.lock:
+                if redactions != topic.redactions:
+                    return []  # what was read may hold a text that is no more: read again
+                if len(lines) < CHUNK:
+                    topic.learn(since, lines)
+                topic.put_before(lines)
+                return [] if topic.behind(seq) is not None else [line for line in lines if line.seq > seq]
 
     def _topic(self, key: str, meeting_id: str) -> Topic:
         with self._lock:
@@ -153,7 +189,7 @@ class Hub:
 
     def _forget_unheard(self, key: str) -> None:
         topic = self.topics.get(key)
-        if topic is not None and not topic.members:
+        if topic is not None and not topic.members and not topic.expected:
             del self.topics[key]
 
     def _read(self, key: str, seq: int, limit: int) -> list[Line]:
@@ -168,6 +204,7 @@ class Hub:
                 time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
             connection.write(piece)
         TALLY.delivered(len(lines))
+        _heed(connection, lines)
 
     # --- delivery
 
@@ -220,6 +257,7 @@ class Hub:
     def _apply(self, topic: Topic, effect: effects.Effect) -> None:
         if effect.kind == "redact":
             topic.ring.clear()
+            topic.redactions += 1
         elif effect.kind == "end":  # those who wait hear it on streams of their own
             for connection in tuple(topic.members.values()):
                 connection.close(effect.code, "the meeting has ended")
@@ -258,6 +296,14 @@ class Hub:
                 fresh = [line for line in lines if line.seq > topic.head]
                 GAPS.inc(len(fresh))
                 self._advance(topic, fresh)
+
+
+def _heed(connection: Connection, lines: Iterable[Line]) -> None:
+    """Close a connection that is told, among what it missed, of the end of its right to be here."""
+    for line in lines:
+        effect = effects.parse(line.effect) if line.effect else None
+        if effect is not None and effect.ends(connection.participant_id):
+            connection.close(effect.code, "this ended while you were away")
 
 
 def _size(lines: Iterable[Line]) -> int:

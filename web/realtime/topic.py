@@ -31,6 +31,8 @@ class Topic:
         "_clear",
         "_congested",
         "_fds",
+        "expected",
+        "filling",
         "head",
         "is_known",
         "is_stale",
@@ -38,6 +40,7 @@ class Topic:
         "lock",
         "meeting_id",
         "members",
+        "redactions",
         "ring",
     )
 
@@ -48,7 +51,10 @@ class Topic:
         self.is_known = False
         self.ring: deque[Line] = deque(maxlen=RING_SIZE)
         self.members: dict[str, Connection] = {}
+        self.expected = 0  # how many are about to become members
         self.lock = threading.RLock()
+        self.filling = threading.Lock()  # held while the ledger is read for the ring; never together with `lock`
+        self.redactions = 0  # how often the ring was emptied because a text in it is no more
         # The members once more, as the fan-out needs them; sorted anew when `is_stale` says that one has changed.
         self.is_stale = False
         self._clear: list[Connection] = []
@@ -112,6 +118,16 @@ class Topic:
         if not self.ring or self.ring[0].seq > seq + 1:
             return None
         return [line for line in self.ring if line.seq > seq]
+
+    def put_before(self, lines: Sequence[Line]) -> None:
+        """Lengthen the ring backwards by lines that end where it begins, as far as there is room."""
+        if not self.is_known:
+            return
+        first = self.ring[0].seq if self.ring else self.head + 1
+        older = [line for line in lines if line.seq < first]
+        room = RING_SIZE - len(self.ring)
+        if older and older[-1].seq == first - 1 and room > 0:
+            self.ring.extendleft(reversed(older[-room:]))
 
     def hear_of(self, seq: int) -> None:
         """Remember that the stream goes to `seq` at least, until the topic is known."""

@@ -13,7 +13,9 @@ from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
 from shared.identity import service as identity
+from shared.identity.errors import TokenRevoked
 from shared.participants import heartbeat as people
+from shared.participants.errors import NotInside
 from shared.participants.models import participants
 from shared.realtime import orders, presence
 from shared.runtime import Runtime
@@ -158,10 +160,10 @@ def test_the_watch_goes_on_after_a_failure(process: Process, monkeypatch: pytest
 def test_m27_the_lease_is_renewed_and_a_lost_one_entered_again_with_everybody(
     process: Process, seated: tuple[Person, str, str]
 ) -> None:
-    _, meeting_id, person = seated
+    who, meeting_id, person = seated
     process.heartbeat.enter()
-    peer = process.peer(meeting_id, person)
-    process.heartbeat.opened(peer.connection)
+    peer = process.peer(meeting_id, person, actor=who.actor)
+    process.heartbeat.opened(peer.connection, ())
     assert process.counted(person) == 1
     process.heartbeat.renew()
     with process.runtime.transaction() as tx:
@@ -174,19 +176,19 @@ def test_m27_the_lease_is_renewed_and_a_lost_one_entered_again_with_everybody(
 def test_a_newcomer_to_a_process_that_was_taken_for_dead_is_entered_all_the_same(
     process: Process, seated: tuple[Person, str, str]
 ) -> None:
-    _, meeting_id, person = seated
+    who, meeting_id, person = seated
     process.heartbeat.enter()
     with process.runtime.transaction() as tx:
         presence.forget(tx.connection, process.heartbeat.process_id)
-    process.heartbeat.opened(process.peer(meeting_id, person).connection)
+    process.heartbeat.opened(process.peer(meeting_id, person, actor=who.actor).connection, ())
     assert process.counted(person) == 1
 
 
 def test_who_goes_while_the_process_enters_again_is_not_left_behind(
     process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, meeting_id, person = seated
-    peer = process.peer(meeting_id, person)
+    who, meeting_id, person = seated
+    peer = process.peer(meeting_id, person, actor=who.actor)
     enter = people.connection_opened
 
     def enter_and_go(*args: Any) -> None:
@@ -198,12 +200,27 @@ def test_who_goes_while_the_process_enters_again_is_not_left_behind(
     assert process.counted(person) == 0
 
 
+def test_whose_right_ended_since_the_handshake_is_not_entered(
+    process: Process, seated: tuple[Person, str, str]
+) -> None:
+    who, meeting_id, person = seated
+    process.heartbeat.enter()
+    peer = process.peer(meeting_id, person, actor=who.actor)
+    assert who.post(f"/meetings/{meeting_id}/leave").status == 200
+    with pytest.raises(NotInside):
+        process.heartbeat.opened(peer.connection, ())
+    assert who.post("/auth/logout").status == 200
+    with pytest.raises(TokenRevoked):
+        process.heartbeat.opened(peer.connection, ())
+    assert process.counted(person) == 0
+
+
 def test_a_transaction_that_was_undone_is_run_again_a_few_times(
     process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, meeting_id, person = seated
+    who, meeting_id, person = seated
     process.heartbeat.enter()
-    peer = process.peer(meeting_id, person)
+    peer = process.peer(meeting_id, person, actor=who.actor)
     enter = people.connection_opened
     conflicts = [TransactionConflict("40P01")] * 2
 
@@ -213,20 +230,20 @@ def test_a_transaction_that_was_undone_is_run_again_a_few_times(
         enter(*args)
 
     monkeypatch.setattr(people, "connection_opened", enter_late)
-    process.heartbeat.opened(peer.connection)
+    process.heartbeat.opened(peer.connection, ())
     assert process.counted(person) == 1
     conflicts += [TransactionConflict("40P01")] * module.RETRIES
     with pytest.raises(ServiceUnavailable):
-        process.heartbeat.opened(peer.connection)
+        process.heartbeat.opened(peer.connection, ())
 
 
 def test_a_connection_that_could_not_be_signed_off_is_signed_off_later(
     process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, meeting_id, person = seated
+    who, meeting_id, person = seated
     process.heartbeat.enter()
-    peer = process.peer(meeting_id, person)
-    process.heartbeat.opened(peer.connection)
+    peer = process.peer(meeting_id, person, actor=who.actor)
+    process.heartbeat.opened(peer.connection, ())
     process.hub.remove(peer.connection)
 
     def away(*_: Any) -> None:
