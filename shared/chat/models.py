@@ -89,10 +89,6 @@ class Message:
         """Tell whether only sender and recipient may read it."""
         return self.recipient_id is not None
 
-    def concerns(self, participant_id: str) -> bool:
-        """Tell whether a private message is this participant's, on either end."""
-        return participant_id in (self.sender_id, self.recipient_id)
-
     def public(self) -> dict[str, Any]:
         """Return what an event and an answer have in common."""
         return {

@@ -235,7 +235,7 @@ def test_the_doctor_sees_a_job_that_waits_for_too_long(well: Runtime) -> None:
 
     assert told.code == 1
     assert told.line("outbox").startswith("BAD")
-    assert "300 s old" in told.line("outbox")
+    assert re.search(r" 3\d\d s old", told.line("outbox"))
 
 
 def test_the_doctor_warns_of_a_broker_that_evicts(well: Runtime, valkey: Valkey) -> None:

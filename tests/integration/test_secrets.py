@@ -42,7 +42,7 @@ class Monitor:
 
     def __init__(self, url: str) -> None:
         self.lines: list[str] = []
-        self._client = redis.Redis.from_url(url)
+        self._client = redis.Redis.from_url(url, socket_timeout=None)  # silence is no error here
         self._connection = self._client.monitor()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 

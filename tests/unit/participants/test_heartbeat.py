@@ -1,5 +1,6 @@
 """Presence of people (P9): connected, reconnecting, and after the grace left."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from sqlalchemy import select, update
 
 from shared.core.ids import new_id
 from shared.participants import heartbeat
-from shared.participants.models import JOINED, LEFT, WAITING, participants, stays
+from shared.participants.models import JOINED, LEFT, WAITING, Participant, participants, stays
 from shared.realtime import presence
 from shared.runtime import Runtime
 from tests.factories.world import Person, World
@@ -68,8 +69,6 @@ class Place:
 
 def told(tx: Any) -> list[tuple[str, Any]]:
     """Return the types of the events of a transaction, with the status that they tell."""
-    import json
-
     return [(e.type, json.loads(e.data).get("status", json.loads(e.data).get("action"))) for e in tx.entries]
 
 
@@ -143,7 +142,7 @@ def test_a_waiter_is_told_to_nobody_and_after_the_grace_out_of_the_queue(
 def test_a_waiter_who_was_let_in_meanwhile_is_not_withdrawn(timed: Runtime, world: World, clock: FakeClock) -> None:
     place = Place(timed, world, clock, require_waiting_room=True)
     with timed.transaction() as tx:
-        seen = heartbeat.Participant.of(place.row())
+        seen = Participant.of(place.row())
         tx.execute(update(participants).where(participants.c.id == place.id).values(status=JOINED))
         heartbeat._withdraw(tx, seen)
     assert told(tx) == []

@@ -31,7 +31,7 @@ def listening(valkey: Valkey) -> Iterator[Callable[[int], list[bytes]]]:
         pubsub.get_message(timeout=1)
 
         def take(count: int) -> list[bytes]:
-            messages = []
+            messages: list[bytes] = []
             until = time.monotonic() + 10
             while len(messages) < count and time.monotonic() < until:
                 if message := pubsub.get_message(timeout=0.5):

@@ -133,7 +133,7 @@ def test_p7_what_decides_about_a_signal_is_read_again_after_a_while(
     with runtime.transaction() as tx:
         leave(tx, sender.meeting_id, sender.actor)
     later = time.monotonic() + STANDING_SECONDS + 1
-    monkeypatch.setattr(module.time, "monotonic", lambda: later)
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert wink()["code"] == "INSUFFICIENT_PERMISSION"
     assert len(calls) == 1
 

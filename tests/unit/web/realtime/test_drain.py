@@ -3,8 +3,6 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,10 +82,8 @@ def test_a_process_without_sockets_drains_at_once(engine: Realtime) -> None:
 def test_a_database_that_is_away_does_not_hold_up_the_end(engine: Realtime, monkeypatch: pytest.MonkeyPatch) -> None:
     before = lease_until(engine)
 
-    @contextmanager
-    def away(*_: Any, **__: Any) -> Iterator[None]:
+    def away(*_: Any, **__: Any) -> None:
         raise ServiceUnavailable
-        yield
 
     with monkeypatch.context() as patched:
         patched.setattr(Runtime, "transaction", away)
@@ -101,8 +97,8 @@ def test_the_signal_drains_and_then_does_what_it_did_before(
 ) -> None:
     got: list[int] = []
     handlers: dict[int, Any] = {signal.SIGTERM: (lambda n, _: got.append(n)) if has_handler else signal.SIG_DFL}
-    monkeypatch.setattr(module.signal, "getsignal", handlers.get)
-    monkeypatch.setattr(module.signal, "signal", handlers.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", handlers.get)
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
     install(SimpleNamespace(wsgi=SimpleNamespace(extensions={"parley-realtime": engine})))
     assert not engine.hub.is_draining
     handlers[signal.SIGTERM](signal.SIGTERM, None)
