@@ -70,6 +70,8 @@ def _run(base: Ground, wanted: argparse.Namespace) -> int:
     if not wanted.quick and (not wanted.only or "G11" in wanted.only):
         results[HOT_ROOM] = {PARLEY: [_hottest(contestants[PARLEY], base)]}
     print(f"\n{report.costs_table(results)}\n\n{report.goals_table(results)}\n")
+    for warning in report.warnings(results):
+        print(warning)
     print(f"kept in {report.keep(results, about, quick=wanted.quick).relative_to(ground.PROJECT)}")
     return 0
 

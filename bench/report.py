@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy
 
-from bench.figures import Figures, median_of, shown, table
+from bench.figures import Figures, median, median_of, shown, table
 from bench.goals import GOALS, Goal, Results
 from bench.ground import PROJECT, Ground
 
@@ -23,6 +23,7 @@ KEPT = (
     *("refused", "open_seconds", "kb_per_socket", "memory_growth_mb", "handshakes_per_second", "cpu_ms_per_handshake"),
     *("server_busy", "client_busy", "foreign_busy", "joins_per_second", "joins_p99_ms", "rate"),
 )
+MUCH_FOREIGN, MUCH_CLIENT = 0.2, 0.9  # cores
 ANSWERS = {True: "yes", False: "no", None: ""}
 
 
@@ -76,6 +77,27 @@ def costs_table(results: Results) -> str:
             cells = [str(len(known)), *(shown(median_of(known, name), "") for name in (*names, *more))]
             rows.append((workload, contestant, *cells))
     return table(rows)
+
+
+def warnings(results: Results) -> list[str]:
+    """Return what makes the figures doubtful."""
+    known = [
+        (workload, contestant, figures)
+        for workload, contestants in results.items()
+        for contestant, rounds in contestants.items()
+        for figures in rounds
+        if figures is not None
+    ]
+    found = []
+    foreign = median(figures.get("foreign_busy") for _, _, figures in known)
+    if foreign is not None and foreign > MUCH_FOREIGN:
+        found.append(
+            f"Other programs used {foreign:.1f} cores in the median run: ratios of costs hold, times and rates do not."
+        )
+    busy = sorted({f"{w} of {c}" for w, c, figures in known if figures.get("client_busy", 0) > MUCH_CLIENT})
+    if busy:
+        found.append(f"The load client was the bottleneck of: {', '.join(busy)}. Costs are right, rates are too low.")
+    return found
 
 
 def machine(ground: Ground) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """One measured run: a fresh server, its sockets, its load, and what it used meanwhile."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -53,17 +54,25 @@ def _watch(load: LoadClient, pids: list[int], ground: Ground) -> Figures:
     others, busy = _cpu_of_others(ground), measure.busy_seconds()
     load.wait_for("end")
     used, elapsed = measure.cpu_time(pids) - before, time.monotonic() - began
-    figures = {name: seconds - others[name] for name, seconds in _cpu_of_others(ground).items()}
+    figures = {name: _grown(others[name], now) for name, now in _cpu_of_others(ground).items()}
     figures |= {"server_cpu": used.total, "server_user": used.user, "server_kernel": used.kernel}
     figures |= {"server_busy": used.total / elapsed, "machine_cpu": measure.busy_seconds() - busy}
     return figures
 
 
-def _cpu_of_others(ground: Ground) -> Figures:
+def _cpu_of_others(ground: Ground) -> dict[str, dict[int, float]]:
+    """Return the CPU seconds of each process of the servers behind the server."""
     servers = {"valkey_cpu": ground.valkey.process, "postgres_cpu": ground.postgres.process}
     return {
-        name: measure.cpu_time(measure.tree(server.pid)).total for name, server in servers.items() if server is not None
+        name: {pid: measure.cpu_time([pid]).total for pid in measure.tree(server.pid)}
+        for name, server in servers.items()
+        if server is not None
     }
+
+
+def _grown(before: Mapping[int, float], now: Mapping[int, float]) -> float:
+    """Return what was used in between; PostgreSQL starts and ends processes meanwhile."""
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in now.items())
 
 
 def _per_unit(figures: Figures) -> Figures:

@@ -201,15 +201,18 @@ class Socket:
             received = self._socket.recv(65536)
             with suppress(ProtocolError):
                 self._protocol.receive_data(received or None)
+            is_accepted = False
             for event in self._protocol.events():
-                if isinstance(event, AcceptConnection):
-                    return
+                is_accepted = is_accepted or isinstance(event, AcceptConnection)
+                self._take(event)  # the first frames may come in one piece with the answer
                 if isinstance(event, RejectConnection):
                     refusal = event
                 if isinstance(event, RejectData):
                     body += event.data
                     if event.body_finished:
                         received = b""
+            if is_accepted:
+                return
             if not received:
                 break
         if refusal is None:

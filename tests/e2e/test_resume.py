@@ -11,6 +11,7 @@ from sqlalchemy import update
 from dev.client import Closed, Socket
 from shared.core import ledger
 from shared.core.ids import new_id
+from shared.meetings.models import meetings
 from shared.runtime import Runtime
 from tests.e2e.room import Room, at_once, chats, eventually, furnish, numbers
 from tests.stack import Stack
@@ -169,7 +170,9 @@ def test_a_since_behind_what_is_kept_is_answered_by_a_resync(stack: Stack, runti
     with runtime.transaction() as tx:
         events = ledger.events
         mine = (events.c.meeting_id == room.meeting_id) & (events.c.seq == cursor + 1)
-        tx.execute(update(events).where(mine).values(created_at=tx.now - ledger.WINDOW - timedelta(seconds=1)))
+        long_ago = tx.now - ledger.WINDOW - timedelta(seconds=1)
+        tx.execute(update(events).where(mine).values(created_at=long_ago))
+        tx.execute(update(meetings).where(meetings.c.id == room.meeting_id).values(created_at=long_ago))
     check_resync(room, since=f"meeting:{cursor}")
 
 

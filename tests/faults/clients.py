@@ -335,7 +335,7 @@ class Crowd:
 
     def __exit__(self, *_: object) -> None:
         self.is_over = True
-        self.do(self._end(), 10)
+        self.do(self._end(), 60)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()

@@ -45,6 +45,8 @@ def is_short() -> bool:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, dict):
+        return " · ".join(f"{name}: {each}" for name, each in value.items()) or "none"
     if isinstance(value, float):
         return f"{value:.2f} s" if value >= 0.1 else f"{value * 1000:.0f} ms"
     return str(value)

@@ -238,12 +238,12 @@ class Load:
         for number in range(int(per_second * seconds)):
             await asyncio.sleep(max(0.0, began + number / per_second - time.monotonic()))
             seat = seats[number % len(seats)]
-            tasks.append(asyncio.create_task(self._one(ports[number % len(ports)], seat)))
+            tasks.append(asyncio.create_task(self._one(ports[number % len(ports)], seat, f"{id(self)}-{number}")))
         await asyncio.gather(*tasks)
 
-    async def _one(self, port: int, seat: Seat) -> None:
+    async def _one(self, port: int, seat: Seat, key: str) -> None:
         began = time.monotonic()
-        body = {"content": "load", "message_type": "text"}
+        body = {"content": key, "message_type": "text"}
         try:
             path = f"/api/v1/meetings/{seat.meeting_id}/chat"
             answer = await asyncio.wait_for(request(port, "POST", path, body, token=seat.token), 15)
