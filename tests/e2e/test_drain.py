@@ -32,7 +32,7 @@ def how_it_ended(socket: Socket) -> tuple[int, float]:
     return socket.closed(5).code, time.monotonic()
 
 
-@pytest.mark.parametrize("sockets", [0, 1, 60])
+@pytest.mark.parametrize("sockets", [1, 60])
 def test_p11_m20_every_socket_gets_1012_within_two_seconds_and_the_process_exits_within_ten(
     webs: Stack, sockets: int
 ) -> None:
@@ -54,7 +54,7 @@ def test_p11_m20_every_socket_gets_1012_within_two_seconds_and_the_process_exits
         socket.drop()
 
 
-@pytest.mark.parametrize("after", [0.05, 0.15, 0.3])
+@pytest.mark.parametrize("after", [0.05, 0.3])
 def test_p11_m20_nobody_who_connects_during_the_stop_is_left_without_a_word(webs: Stack, after: float) -> None:
     room = furnish(webs, "Ada", *(f"P{n}" for n in range(8)))
     index = webs.start_web()
@@ -66,7 +66,7 @@ def test_p11_m20_nobody_who_connects_during_the_stop_is_left_without_a_word(webs
         """Connect again and again; return how each socket that had its welcome, or was refused, ended."""
         ends: set[str] = set()
         held: list[Socket] = []
-        until = time.monotonic() + after + 2.5
+        until = time.monotonic() + after + 1.5
         while time.monotonic() < until and len(held) < 30:
             began.set()
             try:

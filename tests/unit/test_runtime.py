@@ -1,8 +1,10 @@
 """The runtime: what leaves after a commit, and only then."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, ClassVar
 
 import pytest
@@ -15,6 +17,7 @@ from shared.core.messages import MeetingEvent, Signal
 from shared.core.outbox import Errand
 from shared.core.settings import Settings
 from shared.core.streams import meeting_stream
+from shared.core.vitals import WAKEUPS_LOST, vitals
 from shared.livekit.jobs import DeleteRoom
 from shared.realtime import envelope
 from shared.realtime.channels import CONTROL, meeting_channel
@@ -175,3 +178,33 @@ def test_the_real_runtime_tells_every_process_through_valkey(runtime: Runtime, s
 
     message = subscriber.get_message(timeout=5.0)
     assert envelope.decode(message["data"]).seq == 1
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_process_that_cannot_reach_redis_raises_an_alarm_in_the_database(runtime: Runtime) -> None:
+    def raised_at() -> datetime | None:
+        with runtime.reading() as tx:
+            return tx.scalar(vitals.select().with_only_columns(vitals.c.seen_at).where(vitals.c.name == WAKEUPS_LOST))
+
+    began = runtime.now()
+    cut_off = build_runtime(replace(runtime.settings, redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+    with cut_off.transaction() as tx:
+        tx.emit(BellRang(meeting_id=new_id()))
+
+    wait_for(lambda: (raised_at() or began) > began)
+    cut_off.database.dispose()
+
+
+@pytest.mark.once
+def test_an_alarm_that_cannot_be_raised_either_is_a_line_in_the_log(
+    unreachable: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    build_runtime(unreachable).broker.publish("channel", b"message")
+
+    wait_for(lambda: "alarm_not_raised" in [record.message for record in caplog.records])

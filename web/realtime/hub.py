@@ -168,7 +168,7 @@ class Hub:
 
         One reads at a time, and the others find it in the ring. Returns what the ring could not take.
         """
-        with topic.filling:
+        with topic.filling():
             with topic.lock:
                 if topic.behind(seq) is not None:
                     return []

@@ -31,8 +31,8 @@ class Topic:
         "_clear",
         "_congested",
         "_fds",
+        "_filling",
         "expected",
-        "filling",
         "head",
         "is_known",
         "is_stale",
@@ -53,13 +53,13 @@ class Topic:
         self.members: dict[str, Connection] = {}
         self.expected = 0  # how many are about to become members
         self.lock = threading.RLock()
-        self.filling = threading.Lock()  # held while the ledger is read for the ring; never together with `lock`
         self.redactions = 0  # how often the ring was emptied because a text in it is no more
         # The members once more, as the fan-out needs them; sorted anew when `is_stale` says that one has changed.
         self.is_stale = False
-        self._clear: list[Connection] = []
-        self._fds: list[int] = []
-        self._congested: list[Connection] = []
+        self._clear: Sequence[Connection] = ()
+        self._fds: Sequence[int] = ()
+        self._congested: Sequence[Connection] = ()
+        self._filling: threading.Lock | None = None
 
     def enter(self, connection: Connection) -> None:
         """Make a connection a member."""
@@ -101,13 +101,9 @@ class Topic:
 
     def _sort(self) -> None:
         self.is_stale = False
-        self._clear, self._fds, self._congested = [], [], []
-        for connection in self.members.values():
-            if connection.is_clear:
-                self._clear.append(connection)
-                self._fds.append(connection.fileno)
-            else:
-                self._congested.append(connection)
+        self._clear = [connection for connection in self.members.values() if connection.is_clear]
+        self._fds = [connection.fileno for connection in self._clear]
+        self._congested = [connection for connection in self.members.values() if not connection.is_clear]
 
     def behind(self, seq: int) -> list[Line] | None:
         """Return the events behind `seq`, or None when they have to be read from the ledger."""
@@ -118,6 +114,12 @@ class Topic:
         if not self.ring or self.ring[0].seq > seq + 1:
             return None
         return [line for line in self.ring if line.seq > seq]
+
+    def filling(self) -> threading.Lock:
+        """Return the lock that is held while the ledger is read for the ring. Not to be waited for while holding `lock`."""
+        with self.lock:
+            self._filling = self._filling or threading.Lock()
+            return self._filling
 
     def put_before(self, lines: Sequence[Line]) -> None:
         """Lengthen the ring backwards by lines that end where it begins, as far as there is room."""
