@@ -116,7 +116,7 @@ class Topic:
         return [line for line in self.ring if line.seq > seq]
 
     def filling(self) -> threading.Lock:
-        """Return the lock that is held while the ledger is read for the ring. Not to be waited for while holding `lock`."""
+        """Return the lock that is held while the ledger is read for the ring. Never held together with `lock`."""
         with self.lock:
             self._filling = self._filling or threading.Lock()
             return self._filling
