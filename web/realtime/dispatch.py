@@ -226,8 +226,8 @@ def _transact(
             if once is not None:
                 keep(tx, once, _to_text(position))
         return position
-    except (KeyTaken, DomainError):
-        if once is None:
+    except (KeyTaken, DomainError) as refused:
+        if once is None or isinstance(refused, ServiceUnavailable):
             raise
         with runtime.reading() as tx:
             answer = recall(tx, once)

@@ -48,6 +48,7 @@ class Heartbeat:
         self._look_now = threading.Event()
         self._overdue: dict[str, Connection] = {}
         self._loss_seen: datetime | None = None
+        self._has_looked = False
 
     def enter(self) -> None:
         """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
@@ -192,10 +193,12 @@ class Heartbeat:
         """Tell whether, since this was last asked, some process could not announce what it had committed."""
         try:
             with self._runtime.reading() as tx:
-                before, self._loss_seen = self._loss_seen, vitals.last_seen(tx.connection, vitals.WAKEUPS_LOST)
+                seen = vitals.last_seen(tx.connection, vitals.WAKEUPS_LOST)
         except ServiceUnavailable:
             return False
-        return before != self._loss_seen
+        is_news = self._has_looked and seen != self._loss_seen
+        self._loss_seen, self._has_looked = seen, True
+        return is_news
 
     def obey(self, order: str) -> None:
         """Do what an order says (shared.realtime.orders)."""
