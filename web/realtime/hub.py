@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from shared.core import ledger
 from shared.core.errors import ServiceUnavailable
@@ -18,6 +18,7 @@ from shared.realtime.envelope import Wakeup, frame_of
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_text
+from web.realtime.replay import PIECE_BYTES, heed, pieces_of, size_of
 from web.realtime.tally import TALLY
 from web.realtime.topic import Line, Topic
 
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 
 CHUNK = 500
 BACKFILL = 200  # events before the one that is asked for, of use to others whose cursors stand a little behind
-PIECE_BYTES = 128 * 1024  # of a replay, in one write; together with the room that is asked for less than an outbox
 
 
 class Hub:
@@ -136,19 +136,19 @@ class Hub:
                         topic.learn(seq, ())
                 with topic.lock:
                     lines = topic.behind(seq)
-                    if lines is not None and _size(lines) <= PIECE_BYTES and connection.has_room():
-                        if self._attach(connection, topic, lines):
+                    if lines is not None and size_of(lines) <= PIECE_BYTES and connection.has_room():
+                        if self._attach(connection, topic, lines, head or 0):
                             return
                         continue
                 if lines is None:
                     lines = self._fill(topic, seq, head)
-                self._replay(connection, lines)
+                self._replay(connection, lines, head or 0)
                 seq = lines[-1].seq if lines else seq
         finally:
             with self._lock:
                 self._forget_unheard(key)
 
-    def _attach(self, connection: Connection, topic: Topic, missed: Sequence[Line]) -> bool:
+    def _attach(self, connection: Connection, topic: Topic, missed: Sequence[Line], head: int) -> bool:
         """Make a connection a member that lacks nothing but `missed`. The caller holds the topic's lock.
 
         False when the topic was dropped meanwhile.
@@ -160,7 +160,7 @@ class Hub:
         if missed:
             connection.write(b"".join(line.frame for line in missed))
             TALLY.delivered(len(missed))
-            _heed(connection, missed)
+            heed(connection, missed, head)
         return True
 
     def _fill(self, topic: Topic, seq: int, head: int | None) -> list[Line]:
@@ -198,13 +198,13 @@ class Hub:
         return [Line(e.seq, encode_text(frame_of(e)), e.effect) for e in entries]
 
     @staticmethod
-    def _replay(connection: Connection, lines: Sequence[Line]) -> None:
-        for piece in _pieces(lines):
+    def _replay(connection: Connection, lines: Sequence[Line], head: int) -> None:
+        for piece in pieces_of(lines):
             while not connection.has_room() and connection.closing_since is None:
                 time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
             connection.write(piece)
         TALLY.delivered(len(lines))
-        _heed(connection, lines)
+        heed(connection, lines, head)
 
     # --- delivery
 
@@ -296,29 +296,3 @@ class Hub:
                 fresh = [line for line in lines if line.seq > topic.head]
                 GAPS.inc(len(fresh))
                 self._advance(topic, fresh)
-
-
-def _heed(connection: Connection, lines: Iterable[Line]) -> None:
-    """Close a connection that is told, among what it missed, of the end of its right to be here."""
-    for line in lines:
-        effect = effects.parse(line.effect) if line.effect else None
-        if effect is not None and effect.ends(connection.participant_id):
-            connection.close(effect.code, "this ended while you were away")
-
-
-def _size(lines: Iterable[Line]) -> int:
-    return sum(len(line.frame) for line in lines)
-
-
-def _pieces(lines: Iterable[Line]) -> Iterator[bytes]:
-    """Join frames to pieces of PIECE_BYTES, or of one frame where that is larger."""
-    piece: list[bytes] = []
-    size = 0
-    for line in lines:
-        if piece and size + len(line.frame) > PIECE_BYTES:
-            yield b"".join(piece)
-            piece, size = [], 0
-        piece.append(line.frame)
-        size += len(line.frame)
-    if piece:
-        yield b"".join(piece)

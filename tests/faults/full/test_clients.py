@@ -7,11 +7,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import psycopg
 import pytest
 
 from dev.client import Socket
 from dev.process import LOOPBACK
+from shared.core import ledger
 from tests.faults.checker import Delays
 from tests.faults.clients import Seat
 from tests.faults.drill import Drill, Pulse, pause
@@ -132,6 +135,7 @@ def test_a_storm_of_returning_clients_hardly_touches_the_ledger(
         running.talk(10)
         running.crowd.wait_until_acked(20)
         here = [c for c in running.crowd.clients if c.port == site.ports[0]]
+        assert ledger_reads_by(running, database) > 0  # or the count below would say nothing
         database.execute("SELECT pg_stat_statements_reset()")
         gaps = [metric(site, 1, "parley_stream_gaps_total")]
         site.kill("web0")
@@ -193,6 +197,15 @@ def test_sockets_that_are_all_reset_at_once_come_back(
         )
         assert resumes.p99 <= 3
         assert not any(what.startswith("5") for what in refused)
+
+
+def ledger_reads_by(running: Drill, database: "psycopg.Connection[Any]") -> int:
+    """Read the ledger once as the product does, and return how often PostgreSQL saw it."""
+    database.execute("SELECT pg_stat_statements_reset()")
+    with running.people.reading() as tx:
+        ledger.read(tx.connection, f"m:{running.meeting_ids[0]}", 0, 10)
+    seen = database.execute(f"SELECT sum(calls)::int FROM pg_stat_statements WHERE {LEDGER_READS}").fetchone()
+    return (seen or (0,))[0] or 0
 
 
 def count_statements(site: Site) -> None:

@@ -244,7 +244,7 @@ def test_a_locked_meeting_holds_up_no_other_one(site: Site, drill: Callable[...,
         )
         assert during <= max(0.15, calm * 2)
         assert 503 in posting.statuses
-        assert posting.delays.longest <= 3.0
+        assert posting.delays.longest <= 2.5
         assert running.bugs == 0
 
 
@@ -252,11 +252,12 @@ def _is_of(who: str, running: Drill, meeting_id: str) -> bool:
     return any(c.name == who and c.seat.meeting_id == meeting_id for c in running.crowd.clients)
 
 
+@pytest.mark.parametrize("meetings", [1, 10])
 def test_latency_makes_everything_slower_and_nothing_wrong(
-    site: Site, drill: Callable[..., Drill], figures: Figures
+    site: Site, drill: Callable[..., Drill], figures: Figures, meetings: int
 ) -> None:
-    # In ten meetings: the messages of one wait for each other's commit, 4 to 5 round trips each.
-    with drill(clients=40, senders=20, meetings=10) as running:
+    # Senders wait for their answers, so that what is asked for is not what is reached: the rate is measured.
+    with drill(clients=40, senders=20, meetings=meetings) as running:
         running.talk(20)
         running.crowd.wait_until_acked(40)
         for legs in site.legs.values():
@@ -273,7 +274,7 @@ def test_latency_makes_everything_slower_and_nothing_wrong(
         acked = sum(1 for r in running.crowd.history if r.kind == "ok" and began < r.at < ended)
         figures(
             "F26",
-            "200 ± 100 ms on every way to PostgreSQL and Valkey, ten meetings",
+            f"200 ± 100 ms on every way to PostgreSQL and Valkey, senders in {meetings} meetings",
             "lost 0, no timeouts at 20 messages/s",
             acknowledged=verdict.acked,
             lost=0,
@@ -281,6 +282,6 @@ def test_latency_makes_everything_slower_and_nothing_wrong(
             answers_p50=took.p50,
             answers_p99=took.p99,
             delay_p99=delays.p99,
-            a_second=round(acked / (ended - began), 1),
+            reached_messages_a_second=round(acked / (ended - began), 1),
         )
         assert running.troubles() == {}

@@ -87,9 +87,10 @@ def test_nothing_grows_while_people_come_and_go(site: Site, drill: Callable[...,
             threads=threads,
             database_connections=held,
         )
-        assert max(slopes.values()) <= (10 if is_short() else 1)  # two minutes show what is loaded late, not a slope
-        assert max(threads.values()) <= 2 + 20  # gevent's and the pools' threads come with load, and stay
-        assert max(files.values()) <= 2 + 20
+        # Two minutes show what is loaded late, not a slope: a shortened run records it and does not judge it.
+        assert is_short() or max(slopes.values()) <= 1
+        assert max(threads.values()) <= 2
+        assert max(files.values()) <= 2
         assert verdict.defects == []
 
 

@@ -210,11 +210,11 @@ def test_a_topic_that_was_dropped_while_somebody_came_is_made_again(
     attach = meeting.hub._attach
     lost: list[Any] = []
 
-    def attach_late(connection, topic, missed):  # type: ignore[no-untyped-def]
+    def attach_late(connection, topic, missed, head):  # type: ignore[no-untyped-def]
         if not lost:
             lost.append(topic)
             meeting.hub.remove(old.connection)  # takes the topic along
-        return attach(connection, topic, missed)
+        return attach(connection, topic, missed, head)
 
     monkeypatch.setattr(meeting.hub, "_attach", attach_late)
     peer = meeting.listener(0)
@@ -451,3 +451,12 @@ def test_topics_know_what_stands_behind_a_number() -> None:
     assert (topic.head, topic.behind(5), topic.behind(3)) == (5, [], None)
     topic.learn(0, [])
     assert topic.head == 5
+
+
+def test_who_comes_back_is_closed_by_an_end_since_the_last_look_and_not_by_an_older_one(meeting: Meeting) -> None:
+    say(meeting.runtime, meeting.id, "long ago", does=effects.gone("P", 4503))
+    say(meeting.runtime, meeting.id, "just now", does=effects.gone("Q", 4503))
+    for who, head, code in (("P", 1, None), ("P", 0, 4503), ("Q", 1, 4503), ("R", 0, None)):
+        peer = meeting.peer(who)
+        meeting.hub.subscribe(peer.connection, meeting.key, 0, head)
+        assert peer.connection.close_code == code
