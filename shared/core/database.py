@@ -94,6 +94,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.metadata = METADATA
+        self._reserve: Database | None = None
         self.engine = self._sqlite_engine(pool_size) if self.is_sqlite else self._postgresql_engine(pool_size)
         # SQLite has one writer. Waiting for it here, and not inside SQLite, lets other greenlets of this process run.
         self._writer = threading.Lock() if self.is_sqlite else None
@@ -170,6 +171,20 @@ class Database:
     def dispose(self) -> None:
         """Close all pooled connections, for example in a child after fork."""
         self.engine.dispose()
+        if self._reserve is not None:
+            self._reserve.dispose()
+
+    def reserve(self) -> "Database":
+        """Return the same database over a connection that no request can take.
+
+        For what must not wait behind requests: a process that cannot renew its lease would count as dead, and everybody
+        connected to it as gone. SQLite has one writer; there is nothing to reserve.
+        """
+        if self.is_sqlite:
+            return self
+        if self._reserve is None:
+            self._reserve = Database(self.url.render_as_string(hide_password=False), pool_size=1)
+        return self._reserve
 
 
 def translate(broken: exc.SQLAlchemyError) -> Exception:

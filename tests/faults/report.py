@@ -69,7 +69,7 @@ def table() -> str:
     days = sorted({r["at"] for r in rows})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     said = (
-        f"Measured on {when} with `make faults`, everything on one machine of {os.cpu_count()} cores: web processes, "
+        f"Measured on {when} by the tests of `make faults`, everything on one machine of {os.cpu_count()} cores: web processes, "
         f"workers, beats, PostgreSQL, Valkey and all clients. {platform.system()}, Python {platform.python_version()}."
     )
     return "\n".join([said, "", *lines])

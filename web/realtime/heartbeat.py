@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -43,6 +44,7 @@ class Heartbeat:
     def __init__(self, runtime: Runtime, hub: Hub, subscriber: Subscriber) -> None:
         self.process_id = new_id()
         self._runtime = runtime
+        self._own = replace(runtime, database=runtime.database.reserve())
         self._hub = hub
         self._subscriber = subscriber
         self._look_now = threading.Event()
@@ -121,11 +123,11 @@ class Heartbeat:
         else:
             self._overdue.pop(connection.id, None)
 
-    def _persist(self, step: Callable[[Transaction], T]) -> T:
+    def _persist(self, step: Callable[[Transaction], T], runtime: Runtime | None = None) -> T:
         """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
         for _ in range(RETRIES):
             try:
-                with self._runtime.transaction() as tx:
+                with (runtime or self._runtime).transaction() as tx:
                     return step(tx)
             except TransactionConflict:
                 continue
@@ -155,7 +157,7 @@ class Heartbeat:
                 for connection in here:
                     self._enter(tx, connection)
 
-        self._persist(step)
+        self._persist(step, self._own)
         for connection in here:
             if connection.id not in self._hub.connections:  # it went while it was entered
                 self.closed(connection)
@@ -192,7 +194,7 @@ class Heartbeat:
     def _is_told_of_loss(self) -> bool:
         """Tell whether, since this was last asked, some process could not announce what it had committed."""
         try:
-            with self._runtime.reading() as tx:
+            with self._own.reading() as tx:
                 seen = vitals.last_seen(tx.connection, vitals.WAKEUPS_LOST)
         except ServiceUnavailable:
             return False
@@ -215,7 +217,7 @@ class Heartbeat:
         ids = {c.actor.session_id for c in connections if c.actor.session_id}
         if not ids:
             return
-        with self._runtime.reading() as tx:
+        with self._own.reading() as tx:
             over = ended_sessions(tx, sorted(ids))
         for connection in connections:
             if connection.actor.session_id in over:

@@ -274,3 +274,20 @@ def test_a_naive_time_does_not_reach_the_database():
 def test_constraints_have_names_that_migrations_can_find():
     assert {c.name for c in locks.leases.constraints} == {"pk_leases"}
     assert isinstance(locks.leases.c.name.type, String)
+
+
+def test_what_must_not_wait_behind_requests_has_a_connection_of_its_own(database_url: str):
+    busy = Database(database_url, pool_size=1)
+    try:
+        if busy.is_sqlite:
+            assert busy.reserve() is busy  # one writer: there is nothing to reserve
+            return
+        with (
+            busy.connection(read_only=True),
+            busy.connection(read_only=True),
+            busy.reserve().connection(read_only=True) as ours,
+        ):
+            assert ours.execute(select(1)).scalar() == 1
+        assert busy.reserve() is busy.reserve()
+    finally:
+        busy.dispose()
