@@ -69,8 +69,9 @@ def table() -> str:
     days = sorted({r["at"] for r in rows})
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     said = (
-        f"Measured on {when} by the tests of `make faults`, everything on one machine of {os.cpu_count()} cores: web processes, "
-        f"workers, beats, PostgreSQL, Valkey and all clients. {platform.system()}, Python {platform.python_version()}."
+        f"Measured on {when} by the tests of `make faults`, everything on one machine of {os.cpu_count()} cores: "
+        f"web processes, workers, beats, PostgreSQL, Valkey and all clients. "
+        f"{platform.system()}, Python {platform.python_version()}."
     )
     return "\n".join([said, "", *lines])
 

@@ -103,12 +103,14 @@ class Heartbeat:
             return self._persist(lambda tx: self._admit(tx, connection, keys))
 
     def _admit(self, tx: Transaction, connection: Connection, keys: Collection[str]) -> dict[str, int]:
+        # The heads first: a right that ends after they were read is either missed below, or told by an event behind them.
+        heads = ledger.heads(tx.connection, keys)
         session_id = connection.actor.session_id
         if session_id is not None and ended_sessions(tx, [session_id]):
             raise TokenRevoked
         get_listener(tx, connection.meeting_id, connection.actor)
         self._enter(tx, connection)
-        return ledger.heads(tx.connection, keys)
+        return heads
 
     def _enter(self, tx: Transaction, connection: Connection) -> None:
         people.connection_opened(tx, connection.id, self.process_id, connection.meeting_id, connection.participant_id)
