@@ -103,7 +103,7 @@ class Heartbeat:
             return self._persist(lambda tx: self._admit(tx, connection, keys))
 
     def _admit(self, tx: Transaction, connection: Connection, keys: Collection[str]) -> dict[str, int]:
-        # The heads first: a right that ends after they were read is either missed below, or told by an event behind them.
+        # The heads first: a right that ends later is found ended below, or told by an event behind them.
         heads = ledger.heads(tx.connection, keys)
         session_id = connection.actor.session_id
         if session_id is not None and ended_sessions(tx, [session_id]):
