@@ -113,7 +113,7 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
         if message["type"] == "ping":
             TALLY.received("ping")
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
-        position = _run(runtime, sender, message, raw)
+        position = _run(runtime, sender, message)
         return Outcome(ack(frame_id, position) if frame_id is not None else None)
     except _NotJson as broken:
         return Outcome(error(None, broken), is_malformed=True)
@@ -191,7 +191,7 @@ def _is_frame_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _run(runtime: Runtime, sender: Sender, message: dict[str, Any], raw: bytes) -> Position | None:
+def _run(runtime: Runtime, sender: Sender, message: dict[str, Any]) -> Position | None:
     kind = FRAME_TYPES[message["type"]]
     TALLY.received(kind.name)
     wanted = message["data"]
