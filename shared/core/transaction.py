@@ -69,9 +69,9 @@ class Transaction:
         """Return the first row or None."""
         return self.connection.execute(statement).first()
 
-    def all(self, statement: Executable) -> Sequence[Row[Any]]:
+    def all(self, statement: Executable, values: Any = None) -> Sequence[Row[Any]]:
         """Return all rows."""
-        return self.connection.execute(statement).all()
+        return self.connection.execute(statement, values).all()
 
     def scalar(self, statement: Executable) -> Any:
         """Return the first column of the first row, or None."""

@@ -1,9 +1,10 @@
 """Accounts and sessions. Tokens themselves are the web's business: here is what they refer to."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, exc, select, update
+from sqlalchemy import bindparam, delete, exc, select, update
 
 from shared.core.ids import new_id
 from shared.core.transaction import Transaction
@@ -112,34 +113,36 @@ def revoke(tx: Transaction, session_id: str, why: str) -> None:
     tx.order(orders.end_session(session_id))
 
 
+_ACTORS = (
+    select(sessions.c.id.label("session_id"), users.c.id, users.c.email, users.c.name)
+    .join(sessions, sessions.c.user_id == users.c.id)
+    .where(
+        sessions.c.id.in_(bindparam("sessions", expanding=True)),
+        sessions.c.revoked_at.is_(None),
+        sessions.c.expires_at > bindparam("now"),
+        users.c.is_active,
+    )
+)
+
+
+def find_actors(tx: Transaction, session_ids: Collection[str]) -> dict[str, Actor]:
+    """Return the users of those of the sessions that are still valid, by session."""
+    if not session_ids:
+        return {}
+    return {
+        row.session_id: Actor(name=row.name, user_id=row.id, email=row.email, session_id=row.session_id)
+        for row in tx.all(_ACTORS, {"sessions": list(session_ids), "now": tx.now})
+    }
+
+
 def find_actor(tx: Transaction, session_id: str) -> Actor | None:
     """Return the user of a session that is still valid, or None."""
-    row = tx.first(
-        select(users.c.id, users.c.email, users.c.name)
-        .join(sessions, sessions.c.user_id == users.c.id)
-        .where(
-            sessions.c.id == session_id,
-            sessions.c.revoked_at.is_(None),
-            sessions.c.expires_at > tx.now,
-            users.c.is_active,
-        )
-    )
-    return None if row is None else Actor(name=row.name, user_id=row.id, email=row.email, session_id=session_id)
+    return find_actors(tx, [session_id]).get(session_id)
 
 
-def ended_sessions(tx: Transaction, session_ids: list[str]) -> set[str]:
+def ended_sessions(tx: Transaction, session_ids: Collection[str]) -> set[str]:
     """Return which of the sessions are over: revoked, expired, or of an account that was closed."""
-    alive = tx.all(
-        select(sessions.c.id)
-        .join(users, users.c.id == sessions.c.user_id)
-        .where(
-            sessions.c.id.in_(session_ids),
-            sessions.c.revoked_at.is_(None),
-            sessions.c.expires_at > tx.now,
-            users.c.is_active,
-        )
-    )
-    return set(session_ids) - {row.id for row in alive}
+    return {*session_ids} - find_actors(tx, session_ids).keys()
 
 
 def forget_expired(tx: Transaction, limit: int = 500) -> int:

@@ -1,9 +1,10 @@
 """Presence of people: connected, reconnecting, and after the grace left (contract 11)."""
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from shared.core.transaction import Transaction
 from shared.meetings.models import IN_PROGRESS, meetings
@@ -11,64 +12,90 @@ from shared.participants.events import ConnectionStatusChanged, EntryWithdrawn
 from shared.participants.models import CONNECTED, JOINED, LEFT, RECONNECTING, WAITING, Participant, participants
 from shared.participants.service import take_out
 from shared.realtime import orders, presence
+from shared.realtime.presence import Socket
 
 SWEEP_LIMIT = 500
 
 
-def connection_opened(
-    tx: Transaction, connection_id: str, process_id: str, meeting_id: str, participant_id: str
-) -> None:
-    """Enter a connection. Emits ConnectionStatusChanged when the person was reconnecting."""
-    presence.opened(tx.connection, connection_id, process_id, meeting_id, participant_id, tx.now)
-    for old in presence.surplus(tx.connection, participant_id, tx.settings.ws_max_per_person):
+def connections_opened(tx: Transaction, process_id: str, sockets: Sequence[Socket]) -> set[str]:
+    """Enter connections. Emits ConnectionStatusChanged for whoever was reconnecting.
+
+    One alone waits for whoever changes the same place; of several nobody waits for another's: the participants whose
+    connections were not entered for that reason are returned.
+    """
+    presences = _lock_places(tx, sockets)
+    here = [socket for socket in sockets if socket.participant_id in presences]
+    presence.opened(tx.connection, process_id, here, tx.now)
+    for old in presence.surplus(tx.connection, presences, tx.settings.ws_max_per_person):
         tx.order(orders.close_connection(old))  # the newest stay: an old one is most likely dead
-    was = tx.scalar(
-        select(participants.c.presence).where(participants.c.id == participant_id).with_for_update(key_share=True)
+    away = [id_ for id_, was in presences.items() if was != CONNECTED]
+    if away:
+        rows = tx.all(
+            update(participants)
+            .where(participants.c.id.in_(away), participants.c.status.in_((JOINED, WAITING)))
+            .values(presence=CONNECTED, disconnected_at=None)
+            .returning(participants)
+        )
+        # A first connection tells nothing that the join has not told.
+        _tell(tx, [Participant.of(row) for row in rows if presences[row.id] == RECONNECTING], CONNECTED)
+    return {socket.participant_id for socket in sockets} - presences.keys()
+
+
+def connections_closed(tx: Transaction, sockets: Sequence[Socket]) -> set[str]:
+    """Remove connections. Emits ConnectionStatusChanged where it was a person's last one.
+
+    Returns, as `connections_opened`, the participants whose connections were left for later.
+    """
+    held = _lock_places(tx, sockets)  # two tabs that close at once must not each see the other as still open
+    alone = presence.closed(tx.connection, [socket for socket in sockets if socket.participant_id in held], tx.now)
+    lost(tx, sorted(alone), tx.now)
+    return {socket.participant_id for socket in sockets} - held.keys()
+
+
+_PLACES = (
+    select(participants.c.id, participants.c.presence)
+    .where(participants.c.id.in_(bindparam("people", expanding=True)))
+    .order_by(participants.c.id)
+)
+_PLACE_AFTER_WAITING = _PLACES.with_for_update(key_share=True)
+_FREE_PLACES = _PLACES.with_for_update(key_share=True, skip_locked=True)
+
+
+def _lock_places(tx: Transaction, sockets: Sequence[Socket]) -> dict[str, str | None]:
+    """Lock the places of people; return their presence, without those that somebody else holds if there are several."""
+    people = sorted({socket.participant_id for socket in sockets})
+    statement = _FREE_PLACES if len(people) > 1 else _PLACE_AFTER_WAITING
+    return {row.id: row.presence for row in tx.execute(statement, {"people": people})}
+
+
+_LOSE = (
+    update(participants)
+    .where(
+        participants.c.id.in_(bindparam("people", expanding=True)),
+        participants.c.status.in_((JOINED, WAITING)),
+        participants.c.presence == CONNECTED,
     )
-    if was == CONNECTED:
-        return
-    row = tx.execute(
-        update(participants)
-        .where(participants.c.id == participant_id, participants.c.status.in_((JOINED, WAITING)))
-        .values(presence=CONNECTED, disconnected_at=None)
-        .returning(participants)
-    ).one_or_none()
-    if row is not None and was == RECONNECTING:  # a first connection tells nothing that the join has not told
-        _tell(tx, Participant.of(row), CONNECTED)
-
-
-def connection_closed(tx: Transaction, connection_id: str, participant_id: str) -> None:
-    """Remove a connection. Emits ConnectionStatusChanged when it was the person's last one."""
-    # Two tabs that close at once must not each see the other as still open.
-    tx.first(select(participants.c.id).where(participants.c.id == participant_id).with_for_update(key_share=True))
-    if presence.closed(tx.connection, connection_id, participant_id, tx.now):
-        lost(tx, [participant_id], tx.now)
+    .values(presence=RECONNECTING, disconnected_at=bindparam("since"))
+    .returning(participants)
+)
 
 
 def lost(tx: Transaction, participant_ids: list[str], since: datetime) -> int:
     """Mark people without a connection as reconnecting, since the given time. Returns how many."""
-    rows = tx.all(
-        update(participants)
-        .where(
-            participants.c.id.in_(participant_ids),
-            participants.c.status.in_((JOINED, WAITING)),
-            participants.c.presence == CONNECTED,
-        )
-        .values(presence=RECONNECTING, disconnected_at=since)
-        .returning(participants)
-    )
-    for person in map(Participant.of, rows):
-        _tell(tx, person, RECONNECTING)
+    rows = tx.all(_LOSE, {"people": participant_ids, "since": since}) if participant_ids else ()
+    _tell(tx, [Participant.of(row) for row in rows], RECONNECTING)
     return len(rows)
 
 
-def _tell(tx: Transaction, person: Participant, status: str) -> None:
-    if person.is_inside:
-        tx.emit(
-            ConnectionStatusChanged(
-                meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, status=status
+def _tell(tx: Transaction, people: Iterable[Participant], status: str) -> None:
+    """Tell those inside. The streams are taken in the order of their keys, as by everybody who needs several."""
+    for person in sorted(people, key=lambda person: (person.meeting_id, person.id)):
+        if person.is_inside:
+            tx.emit(
+                ConnectionStatusChanged(
+                    meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, status=status
+                )
             )
-        )
 
 
 def sweep_processes(tx: Transaction) -> int:
@@ -84,8 +111,7 @@ def sweep_processes(tx: Transaction) -> int:
             .with_for_update(key_share=True)
         )
         presence.forget(tx.connection, process_id)
-        alone = [p for p in people if presence.count_of(tx.connection, p, tx.now) == 0]
-        count += lost(tx, alone, last_seen)
+        count += lost(tx, sorted(presence.without_connection(tx.connection, people, tx.now)), last_seen)
     return count
 
 

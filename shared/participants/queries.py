@@ -1,10 +1,11 @@
 """Reading participants: who somebody is in a meeting, and what they may see."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, tuple_
 
 from shared.core import ledger
 from shared.core.errors import InsufficientPermission
@@ -73,11 +74,38 @@ def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership
         row = tx.first(_MEMBERSHIP.where(meetings.c.id == meeting_id, _is_actor(actor)))
     if row is None:
         raise MeetingNotFound
-    split = len(Meeting.__slots__)
-    me = Participant(*row[split:])
-    if me.status in (REMOVED, DENIED):
+    membership = _membership_of(row)
+    if membership.me.status in (REMOVED, DENIED):
         raise MeetingNotFound
-    return Membership(Meeting(*row[:split]), me)
+    return membership
+
+
+_MEMBERSHIPS_BY_ID = _MEMBERSHIP.where(participants.c.id.in_(bindparam("ids", expanding=True)))
+_MEMBERSHIPS_BY_USER = _MEMBERSHIP.where(
+    tuple_(participants.c.meeting_id, participants.c.user_id).in_(bindparam("pairs", expanding=True))
+)
+
+
+def memberships_by_id(tx: Transaction, participant_ids: Collection[str]) -> dict[str, Membership]:
+    """Return places in meetings by their ids, whatever their status."""
+    if not participant_ids:
+        return {}
+    found = map(_membership_of, tx.all(_MEMBERSHIPS_BY_ID, {"ids": list(participant_ids)}))
+    return {one.me.id: one for one in found}
+
+
+def memberships_by_user(tx: Transaction, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Membership]:
+    """Return places in meetings by pairs of meeting and user, whatever their status. Malformed ids find nothing."""
+    wanted = [pair for pair in pairs if is_id(pair[0])]
+    if not wanted:
+        return {}
+    found = map(_membership_of, tx.all(_MEMBERSHIPS_BY_USER, {"pairs": wanted}))
+    return {(one.meeting.id, one.me.user_id or ""): one for one in found}
+
+
+def _membership_of(row: Row[Any]) -> Membership:
+    split = len(Meeting.__slots__)
+    return Membership(Meeting(*row[:split]), Participant(*row[split:]))
 
 
 def get_staff(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
@@ -251,14 +279,26 @@ def was_there(me: Participant, seq: ColumnElement[Any]) -> ColumnElement[bool]:
     )
 
 
-def may_resume(tx: Transaction, me: Participant, seq: int) -> bool:
+_ENTRIES = (
+    select(stays.c.participant_id, stays.c.entered_seq)
+    .where(stays.c.participant_id.in_(bindparam("people", expanding=True)))
+    .order_by(stays.c.entered_seq)
+)
+
+
+def entries_of(tx: Transaction, participant_ids: Collection[str]) -> dict[str, list[int]]:
+    """Return at which numbers of the meeting's stream people came in, the latest last; nobody who never was inside."""
+    entries: dict[str, list[int]] = {}
+    for row in tx.all(_ENTRIES, {"people": list(participant_ids)}):
+        entries.setdefault(row.participant_id, []).append(int(row.entered_seq))
+    return entries
+
+
+def may_resume(me: Participant, entries: Sequence[int], seq: int) -> bool:
     """Tell whether everything behind `seq` on the meeting's stream happened while `me` was inside (contract 11).
 
     A host who enters for the first time may start at any number: nothing was missed by being out.
     """
-    rows = tx.all(
-        select(stays.c.entered_seq).where(stays.c.participant_id == me.id).order_by(stays.c.entered_seq.desc()).limit(2)
-    )
-    if not rows:
+    if not entries:
         return False
-    return seq >= rows[0].entered_seq - 1 or (me.is_staff and len(rows) == 1)
+    return seq >= entries[-1] - 1 or (me.is_staff and len(entries) == 1)

@@ -2,17 +2,19 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Column, String, Table, delete, select
+from sqlalchemy import Column, String, Table, bindparam, delete, select, tuple_
 
 from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.meetings.errors import MeetingNotFound
 from shared.meetings.service import check_running
 from shared.participants.errors import NotInside
-from shared.participants.models import JOINED, WAITING
+from shared.participants.models import DENIED, JOINED, REMOVED, WAITING
 from shared.participants.queries import Membership, get_membership
 
 TICKET_SECONDS = 30
@@ -45,10 +47,17 @@ def get_listener(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState, NotInside.
     """
     membership = get_membership(tx, meeting_id, actor)
+    check_listener(membership)
+    return membership
+
+
+def check_listener(membership: Membership) -> None:
+    """Raise as `get_listener` when this is nobody who may open the WebSocket."""
+    if membership.me.status in (REMOVED, DENIED):
+        raise MeetingNotFound
     check_running(membership.meeting)
     if membership.me.status not in (JOINED, WAITING):
         raise NotInside
-    return membership
 
 
 def issue(tx: Transaction, meeting_id: str, actor: Actor, token_expires_at: datetime) -> str:
@@ -68,14 +77,26 @@ def issue(tx: Transaction, meeting_id: str, actor: Actor, token_expires_at: date
     return ticket
 
 
-def redeem(tx: Transaction, meeting_id: str, ticket: str) -> Redeemed | None:
-    """Use a ticket up. None when it is unknown, used, expired, or for another meeting."""
-    row = tx.first(
-        delete(tickets)
-        .where(tickets.c.digest == _digest(ticket), tickets.c.meeting_id == meeting_id, tickets.c.expires_at > tx.now)
-        .returning(tickets)
+_REDEEM = (
+    delete(tickets)
+    .where(
+        tuple_(tickets.c.digest, tickets.c.meeting_id).in_(bindparam("pairs", expanding=True)),
+        tickets.c.expires_at > bindparam("now"),
     )
-    return None if row is None else Redeemed(row.participant_id, row.session_id, row.token_expires_at)
+    .returning(tickets)
+)
+
+
+def redeem(tx: Transaction, presented: Collection[tuple[str, str]]) -> dict[tuple[str, str], Redeemed]:
+    """Use tickets up, given as pairs of meeting and ticket; those are missing from the answer that are unknown, used,
+    expired, or for another meeting."""
+    if not presented:
+        return {}
+    pairs = {(_digest(ticket), meeting_id): (meeting_id, ticket) for meeting_id, ticket in presented}
+    return {
+        pairs[row.digest, row.meeting_id]: Redeemed(row.participant_id, row.session_id, row.token_expires_at)
+        for row in tx.all(_REDEEM, {"pairs": list(pairs), "now": tx.now})
+    }
 
 
 def _digest(ticket: str) -> str:

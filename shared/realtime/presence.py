@@ -4,9 +4,11 @@ A process renews one lease, not one per socket (promises M27: 0.5 ms against 216
 connections count as long as its lease does.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import Column, Connection, ForeignKey, String, Table, delete, func, select, update
+from sqlalchemy import Column, Connection, ForeignKey, String, Table, bindparam, delete, func, select, update
 
 from shared.core.database import METADATA, Id, UtcDateTime, insert_into
 
@@ -56,42 +58,65 @@ def resign(connection: Connection, process_id: str, now: datetime) -> None:
     connection.execute(update(processes).where(processes.c.id == process_id).values(lease_until=now, started_at=now))
 
 
-def opened(
-    connection: Connection, id_: str, process_id: str, meeting_id: str, participant_id: str, now: datetime
-) -> None:
-    """Enter a connection. Safe to repeat. Raises IntegrityError when the process is not entered (any more)."""
-    new = insert_into(connection, connections).values(
-        id=id_, process_id=process_id, meeting_id=meeting_id, participant_id=participant_id, opened_at=now
-    )
-    connection.execute(new.on_conflict_do_nothing())
+class Socket(NamedTuple):
+    """A WebSocket, and whose it is."""
+
+    id: str
+    meeting_id: str
+    participant_id: str
 
 
-def surplus(connection: Connection, participant_id: str, limit: int) -> list[str]:
-    """Return the oldest connections of a participant beyond the newest `limit`."""
-    rows = connection.execute(
-        select(connections.c.id)
-        .where(connections.c.participant_id == participant_id)
-        .order_by(connections.c.id.desc())
-        .offset(limit)
-    )
-    return list(rows.scalars())
-
-
-def closed(connection: Connection, id_: str, participant_id: str, now: datetime) -> bool:
-    """Remove a connection. Returns whether it was the person's last one on a living process."""
-    connection.execute(delete(connections).where(connections.c.id == id_))
-    return count_of(connection, participant_id, now) == 0
-
-
-def count_of(connection: Connection, participant_id: str, now: datetime) -> int:
-    """Return how many connections of a participant are held by living processes."""
-    return int(
+def opened(connection: Connection, process_id: str, sockets: Sequence[Socket], now: datetime) -> None:
+    """Enter connections. Safe to repeat. Raises IntegrityError when the process is not entered (any more)."""
+    if sockets:
         connection.execute(
-            select(func.count())
-            .select_from(connections.join(processes, processes.c.id == connections.c.process_id))
-            .where(connections.c.participant_id == participant_id, processes.c.lease_until > now)
-        ).scalar_one()
+            insert_into(connection, connections).on_conflict_do_nothing(),
+            [{**socket._asdict(), "process_id": process_id, "opened_at": now} for socket in sockets],
+        )
+
+
+_RANKED = (
+    select(
+        connections.c.id,
+        func.row_number()
+        .over(partition_by=connections.c.participant_id, order_by=connections.c.id.desc())
+        .label("rank"),
     )
+    .where(connections.c.participant_id.in_(bindparam("people", expanding=True)))
+    .subquery()
+)
+_SURPLUS = select(_RANKED.c.id).where(_RANKED.c.rank > bindparam("limit")).order_by(_RANKED.c.id.desc())
+
+
+def surplus(connection: Connection, participant_ids: Collection[str], limit: int) -> list[str]:
+    """Return the oldest connections of participants beyond the newest `limit` of each."""
+    return list(connection.execute(_SURPLUS, {"people": list(participant_ids), "limit": limit}).scalars())
+
+
+_CLOSE = delete(connections).where(connections.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def closed(connection: Connection, sockets: Collection[Socket], now: datetime) -> set[str]:
+    """Remove connections. Returns the participants who have none left on a living process."""
+    connection.execute(_CLOSE, {"ids": [socket.id for socket in sockets]})
+    return without_connection(connection, {socket.participant_id for socket in sockets}, now)
+
+
+_CONNECTED = (
+    select(connections.c.participant_id)
+    .join(processes, processes.c.id == connections.c.process_id)
+    .where(
+        connections.c.participant_id.in_(bindparam("people", expanding=True)),
+        processes.c.lease_until > bindparam("now"),
+    )
+    .distinct()
+)
+
+
+def without_connection(connection: Connection, participant_ids: Collection[str], now: datetime) -> set[str]:
+    """Return those of the participants who have no connection that a living process holds."""
+    found = connection.execute(_CONNECTED, {"people": list(participant_ids), "now": now}).scalars()
+    return {*participant_ids} - {*found}
 
 
 def dead_processes(connection: Connection, now: datetime, limit: int = 20) -> list[tuple[str, datetime]]:

@@ -55,6 +55,6 @@ def _sign_off(engine: Realtime) -> None:
     """End the lease now, so that beat need not wait for it; its sweep counts the grace from here."""
     try:
         with engine.runtime.transaction() as tx:
-            presence.resign(tx.connection, engine.heartbeat.process_id, tx.now)
+            presence.resign(tx.connection, engine.attendance.process_id, tx.now)
     except ServiceUnavailable:
         log.warning("process_not_signed_off")

@@ -16,14 +16,14 @@ from shared.participants.errors import NotInside
 from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
-from web.http.runtime import current_runtime
 from web.realtime import dispatch, handshake
+from web.realtime.attendance import Attendance
 from web.realtime.connection import Connection
 from web.realtime.frames import FrameError, FrameReader, encode_text
-from web.realtime.handshake import Handshake
 from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
 from web.realtime.inbound import Inbound
+from web.realtime.reception import Handshake, Reception, welcome_of
 from web.realtime.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,8 @@ class Realtime:
         self.hub = Hub(runtime, self._on_meeting)
         self.subscriber = Subscriber(runtime.settings.redis_url, self._on_wakeups, self._on_order, self._on_gap)
         self.heartbeat = Heartbeat(runtime, self.hub, self.subscriber)
+        self.attendance = Attendance(runtime, self.hub)
+        self.reception = Reception(runtime)
         self._starting = threading.Lock()
         self._is_running = False
 
@@ -50,11 +52,12 @@ class Realtime:
         with self._starting:
             if self._is_running:
                 return
-            self.heartbeat.enter()
+            self.attendance.enter()
             for run in (
                 self.subscriber.run,
                 self.heartbeat.watch,
-                self.heartbeat.keep_lease,
+                self.attendance.keep_lease,
+                self.attendance.see_off,
                 self.heartbeat.follow_ledger,
             ):
                 threading.Thread(target=run, name=f"realtime-{run.__name__}", daemon=True).start()
@@ -90,7 +93,7 @@ def install(app: Flask, runtime: Runtime) -> Realtime:
     engine = Realtime(runtime)
     app.extensions["parley-realtime"] = engine
     app.config["SOCK_SERVER_OPTIONS"] = {"thread_class": _NoThread}
-    handshake.install(app, engine.hub)
+    handshake.install(app, engine.hub, engine.reception)
     app.register_blueprint(blueprint)
     return engine
 
@@ -142,8 +145,8 @@ def _is_let_in(engine: Realtime, connection: Connection, found: Handshake) -> bo
         return False
     engine.hub.expect(connection.meeting_id, found.start)
     try:
-        heads = engine.heartbeat.opened(connection, found.start)
-        _welcome(connection, found)
+        heads = engine.attendance.opened(connection, found.start)
+        _welcome(engine.runtime, connection, found)
         for key, seq in found.start.items():
             engine.hub.subscribe(connection, key, seq, heads[key])
     finally:
@@ -151,9 +154,9 @@ def _is_let_in(engine: Realtime, connection: Connection, found: Handshake) -> bo
     return True
 
 
-def _welcome(connection: Connection, found: Handshake) -> None:
-    now = current_runtime().now()
-    data = handshake.welcome_of(found, connection.id)
+def _welcome(runtime: Runtime, connection: Connection, found: Handshake) -> None:
+    now = runtime.now()
+    data = welcome_of(runtime, found, connection.id)
     connection.write(encode_text(direct_frame("welcome", connection.meeting_id, data, now)))
     if found.needs_resync:
         connection.write(encode_text(direct_frame("resync", connection.meeting_id, {"cursors": found.cursors}, now)))
@@ -183,4 +186,4 @@ def _end(engine: Realtime, connection: Connection) -> None:
     if connection.close_code is not None:
         CLOSED.labels(connection.close_code).inc()
     if not engine.hub.is_draining:  # else the whole process is signed off in one statement, see web.realtime.drain
-        engine.heartbeat.closed(connection)
+        engine.attendance.closed(connection)

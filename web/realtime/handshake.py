@@ -6,12 +6,10 @@ flask-sock accepts the WebSocket before the view runs (promises M18), so this ru
 import base64
 import binascii
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask, g, request
 
-from shared.core import ledger
 from shared.core.errors import (
     BadRequest,
     InsufficientPermission,
@@ -19,47 +17,19 @@ from shared.core.errors import (
     ServiceUnavailable,
     ValidationFailed,
 )
-from shared.core.streams import meeting_stream, wire_name
-from shared.core.transaction import Transaction
-from shared.identity.actor import Actor
-from shared.identity.errors import TokenRevoked, Unauthenticated
-from shared.identity.service import find_actor
-from shared.participants.models import Participant
-from shared.participants.queries import Membership, audible_streams, get_participant, may_resume
-from shared.participants.tickets import get_listener, redeem
-from shared.realtime.envelope import timestamp
-from web.http.actor import actor_of, bearer, has_credential
+from shared.participants.arrivals import Arrival
+from web.http.actor import bearer, has_credential
 from web.http.limits import address
 from web.http.runtime import current_runtime
 from web.realtime.hub import Hub
+from web.realtime.reception import Newcomer, Reception
 
 ENDPOINT = "realtime.meeting_socket"
 _SINCE = re.compile(r"([a-z]+(?::[0-9A-Z]{26})?):([0-9]{1,20})")
-WINDOW_EVENTS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """What was found out about a newcomer.
-
-    `start` maps the keys of the streams to the number behind which they are heard; `cursors` is the same by wire
-    name, as the welcome tells it. `recovered` is False when the newcomer came without cursors, or with some that
-    cannot be continued (`needs_resync`).
-    """
-
-    actor: Actor
-    participant: Participant
-    expires_at: float
-    start: dict[str, int]
-    cursors: dict[str, int]
-    epoch: str
-    recovered: bool
-    needs_resync: bool
-    address: str
-
-
-def install(app: Flask, hub: Hub) -> None:
-    """Guard the WebSocket endpoint."""
+def install(app: Flask, hub: Hub, reception: Reception) -> None:
+    """Guard the WebSocket endpoint: who may pass is found in `g.handshake`."""
 
     def guard() -> None:
         if request.endpoint != ENDPOINT or request.routing_exception is not None:
@@ -67,7 +37,7 @@ def install(app: Flask, hub: Hub) -> None:
         _check_protocol()
         _check_origin()
         _check_room(hub)
-        g.handshake = _examine((request.view_args or {})["meeting_id"])
+        g.handshake = reception.receive(_newcomer((request.view_args or {})["meeting_id"]))
         _strip(request.environ)
 
     app.before_request(guard)
@@ -125,34 +95,22 @@ def _check_room(hub: Hub) -> None:
         raise RateLimitExceeded("Too many connections from your address.", retry_after_seconds=5)
 
 
-def _examine(meeting_id: str) -> Handshake:
+def _newcomer(meeting_id: str) -> Newcomer:
+    """Read who this says to be. Raises Unauthenticated, TokenExpired, ValidationFailed."""
     ticket = request.args.get("ticket")
     claims = None if ticket is not None and not has_credential() else bearer("access", "guest")
     unknown = set(request.args) - {"ticket", "since", "epoch"}
     if unknown:
         raise ValidationFailed(details={name: ["Unknown field."] for name in sorted(unknown)})
     since = _parse_since(request.args.get("since"))
-    runtime = current_runtime()
-    with runtime.transaction() if claims is None else runtime.reading() as tx:
-        if claims is not None:
-            actor, expires_at = actor_of(tx, claims), claims.expires_at.timestamp()
-        else:
-            actor, expires_at = _actor_of_ticket(tx, meeting_id, ticket or "")
-        return _plan(tx, actor, get_listener(tx, meeting_id, actor), expires_at, since)
-
-
-def _actor_of_ticket(tx: Transaction, meeting_id: str, ticket: str) -> tuple[Actor, float]:
-    redeemed = redeem(tx, meeting_id, ticket)
-    if redeemed is None:
-        raise Unauthenticated("This ticket is unknown, used or expired.")
-    expires_at = redeemed.token_expires_at.timestamp()
-    if redeemed.session_id is not None:
-        actor = find_actor(tx, redeemed.session_id)
-        if actor is None:
-            raise TokenRevoked
-        return actor, expires_at
-    guest = get_participant(tx, meeting_id, redeemed.participant_id)
-    return Actor(name=guest.user_name, participant_id=guest.id, meeting_id=meeting_id), expires_at
+    epoch = request.args.get("epoch")
+    if claims is None:
+        return Newcomer(Arrival(meeting_id, ticket=ticket or ""), since, epoch, address())
+    if claims.kind == "guest":
+        arrival = Arrival(meeting_id, participant_id=claims.subject, guest_of=claims.reference)
+    else:
+        arrival = Arrival(meeting_id, user_id=claims.subject, session_id=claims.reference)
+    return Newcomer(arrival, since, epoch, address(), claims.expires_at.timestamp())
 
 
 def _parse_since(text: str | None) -> dict[str, int]:
@@ -166,55 +124,3 @@ def _parse_since(text: str | None) -> dict[str, int]:
             raise ValidationFailed(details={"since": ["Must look like meeting:120,me:4."]})
         cursors[matched[1]] = int(matched[2])
     return cursors
-
-
-def _plan(tx: Transaction, actor: Actor, membership: Membership, expires_at: float, since: dict[str, int]) -> Handshake:
-    me = membership.me
-    keys = audible_streams(me)
-    names = {wire_name(key): key for key in keys}
-    foreign = [name for name in since if name not in names]
-    if foreign:
-        raise ValidationFailed(details={"since": [f"You do not hear the stream {foreign[0]}."]})
-    heads = ledger.heads(tx.connection, keys)
-    epoch = ledger.epoch(tx.connection)
-    wrong_epoch = request.args.get("epoch") not in (None, epoch)
-    wanted = {names[name]: seq for name, seq in since.items()}
-    good = not wrong_epoch and all(_continues(tx, membership, key, seq, heads[key]) for key, seq in wanted.items())
-    start = {**heads, **(wanted if good else {})}
-    return Handshake(
-        actor=actor,
-        participant=me,
-        expires_at=expires_at,
-        start=start,
-        cursors={wire_name(key): seq for key, seq in heads.items()},
-        epoch=epoch,
-        recovered=bool(since) and good,
-        needs_resync=bool(since) and not good,
-        address=address(),
-    )
-
-
-def _continues(tx: Transaction, membership: Membership, key: str, seq: int, head: int) -> bool:
-    """Tell whether everything behind `seq` is kept, was theirs to hear, and has happened already."""
-    if seq > head or head - seq > WINDOW_EVENTS:
-        return False
-    if key == meeting_stream(membership.meeting.id) and not may_resume(tx, membership.me, seq):
-        return False
-    if seq == head or tx.now - membership.meeting.created_at <= ledger.WINDOW:  # nothing in it can be older
-        return True
-    oldest = ledger.read(tx.connection, key, seq, 1)
-    return bool(oldest) and oldest[0].seq == seq + 1 and (tx.now - oldest[0].created_at) <= ledger.WINDOW
-
-
-def welcome_of(handshake: Handshake, connection_id: str) -> dict[str, object]:
-    """Return the `data` of the welcome frame."""
-    settings = current_runtime().settings
-    return {
-        "connection_id": connection_id,
-        "participant": handshake.participant.public(),
-        "cursors": handshake.cursors,
-        "epoch": handshake.epoch,
-        "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
-        "recovered": handshake.recovered,
-        "time": timestamp(current_runtime().now()),
-    }

@@ -1,25 +1,15 @@
-"""What a web process does all the time: pings, deadlines, its lease, and catching up when Redis was no help."""
+"""What a web process does all the time: pings, deadlines, and catching up when Redis was no help."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
-from sqlalchemy.exc import IntegrityError
-
-from shared.core import ledger, vitals
-from shared.core.database import TransactionConflict
+from shared.core import vitals
 from shared.core.errors import ServiceUnavailable
-from shared.core.ids import new_id
-from shared.core.transaction import Transaction
-from shared.identity.errors import TokenRevoked
 from shared.identity.service import ended_sessions
-from shared.participants import heartbeat as people
-from shared.participants.tickets import get_listener
-from shared.realtime import close_codes, presence
+from shared.realtime import close_codes
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_ping
@@ -29,33 +19,23 @@ from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 TICK_SECONDS = 0.5
 CATCH_UP_SECONDS = 10.0
 CATCH_UP_WITHOUT_REDIS_SECONDS = 1.0
-RETRIES = 4
 PING = encode_ping(b"")
 
 
 class Heartbeat:
-    """The housekeeping of one process; `process_id` is its name in the presence tables."""
+    """The housekeeping of one process."""
 
     def __init__(self, runtime: Runtime, hub: Hub, subscriber: Subscriber) -> None:
-        self.process_id = new_id()
         self._runtime = runtime
         self._own = replace(runtime, database=runtime.database.reserve())
         self._hub = hub
         self._subscriber = subscriber
         self._look_now = threading.Event()
-        self._overdue: dict[str, Connection] = {}
         self._loss_seen: datetime | None = None
         self._has_looked = False
-
-    def enter(self) -> None:
-        """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
-        with self._runtime.transaction() as tx:
-            presence.register(tx.connection, self.process_id, "web", tx.now)
 
     def look_now(self) -> None:
         """Ask for a catch-up at once."""
@@ -87,82 +67,6 @@ class Heartbeat:
                 connection.close(close_codes.TOKEN_ENDED, "token expired")
             elif ping:
                 connection.write(PING)
-
-    # --- presence
-
-    def opened(self, connection: Connection, keys: Collection[str]) -> dict[str, int]:
-        """Enter a connection of the hub in the database, if its owner may still be here; return the streams' heads.
-
-        What ended between the handshake and the entry into the hub is found here, and what ends later the hub hears.
-        Raises TokenRevoked, what `get_listener` raises, ServiceUnavailable.
-        """
-        try:
-            return self._persist(lambda tx: self._admit(tx, connection, keys))
-        except IntegrityError:  # this process was so slow that it was taken for dead
-            self.renew()
-            return self._persist(lambda tx: self._admit(tx, connection, keys))
-
-    def _admit(self, tx: Transaction, connection: Connection, keys: Collection[str]) -> dict[str, int]:
-        # The heads first: a right that ends later is found ended below, or told by an event behind them.
-        heads = ledger.heads(tx.connection, keys)
-        session_id = connection.actor.session_id
-        if session_id is not None and ended_sessions(tx, [session_id]):
-            raise TokenRevoked
-        get_listener(tx, connection.meeting_id, connection.actor)
-        self._enter(tx, connection)
-        return heads
-
-    def _enter(self, tx: Transaction, connection: Connection) -> None:
-        people.connection_opened(tx, connection.id, self.process_id, connection.meeting_id, connection.participant_id)
-
-    def closed(self, connection: Connection) -> None:
-        """Remove a connection from the database, with the next renewal of the lease if that fails now."""
-        try:
-            self._persist(lambda tx: people.connection_closed(tx, connection.id, connection.participant_id))
-        except ServiceUnavailable:
-            log.warning("connection_not_signed_off", extra={"connection_id": connection.id})
-            self._overdue[connection.id] = connection
-        else:
-            self._overdue.pop(connection.id, None)
-
-    def _persist(self, step: Callable[[Transaction], T], runtime: Runtime | None = None) -> T:
-        """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
-        for _ in range(RETRIES):
-            try:
-                with (runtime or self._runtime).transaction() as tx:
-                    return step(tx)
-            except TransactionConflict:
-                continue
-        raise ServiceUnavailable
-
-    def keep_lease(self) -> None:
-        """Renew the process's lease, and remove what is overdue; to be run in a thread of its own."""
-        while True:
-            time.sleep(presence.RENEW_SECONDS)
-            try:
-                self.renew()
-                for connection in list(self._overdue.values()):
-                    self.closed(connection)
-            except ServiceUnavailable:
-                log.warning("lease_not_renewed")
-            except Exception:
-                log.exception("lease_not_renewed")
-
-    def renew(self) -> None:
-        """Renew the lease; after it was lost, enter again with everybody who is here. Raises ServiceUnavailable."""
-        here: list[Connection] = []
-
-        def step(tx: Transaction) -> None:
-            if not presence.renew(tx.connection, self.process_id, tx.now):
-                here[:] = self._hub.everyone()
-                presence.register(tx.connection, self.process_id, "web", tx.now)
-                for connection in here:
-                    self._enter(tx, connection)
-
-        self._persist(step, self._own)
-        for connection in here:
-            if connection.id not in self._hub.connections:  # it went while it was entered
-                self.closed(connection)
 
     # --- catching up
 

@@ -10,6 +10,7 @@ from shared.core.ids import new_id
 from shared.participants import heartbeat
 from shared.participants.models import JOINED, LEFT, WAITING, Participant, participants, stays
 from shared.realtime import presence
+from shared.realtime.presence import Socket
 from shared.runtime import Runtime
 from tests.factories.world import Person, World
 from tests.fakes.clock import FakeClock
@@ -41,13 +42,13 @@ class Place:
         """Open a connection; return its id, what was told, and the orders that went out."""
         id_ = new_id()
         with self.runtime.transaction() as tx:
-            heartbeat.connection_opened(tx, id_, process or self.process, self.meeting_id, self.id)
+            heartbeat.connections_opened(tx, process or self.process, [Socket(id_, self.meeting_id, self.id)])
         return id_, told(tx), tx.orders
 
     def close(self, id_: str) -> list[tuple[str, Any]]:
         """Close a connection; return what was told."""
         with self.runtime.transaction() as tx:
-            heartbeat.connection_closed(tx, id_, self.id)
+            heartbeat.connections_closed(tx, [Socket(id_, self.meeting_id, self.id)])
         return told(tx)
 
     def row(self) -> Any:

@@ -11,6 +11,7 @@ from shared.identity.actor import Actor
 from shared.participants import heartbeat
 from shared.participants.models import CONNECTED, JOINED, LEFT, RECONNECTING, WAITING
 from shared.realtime import presence
+from shared.realtime.presence import Socket
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
@@ -29,13 +30,13 @@ class House(Scene):
         connection_id = new_id()
         place = self.place(meeting_id, actor)
         with self.runtime.transaction() as tx:
-            heartbeat.connection_opened(tx, connection_id, process_id, meeting_id, place.id)
+            heartbeat.connections_opened(tx, process_id, [Socket(connection_id, meeting_id, place.id)])
         return connection_id
 
     def close(self, connection_id: str, meeting_id: str, actor: Actor) -> None:
         place = self.place(meeting_id, actor)
         with self.runtime.transaction() as tx:
-            heartbeat.connection_closed(tx, connection_id, place.id)
+            heartbeat.connections_closed(tx, [Socket(connection_id, place.meeting_id, place.id)])
 
     def renew(self, *process_ids: str) -> None:
         with self.runtime.transaction() as tx:
@@ -186,7 +187,7 @@ def test_s48_the_oldest_connections_of_one_person_beyond_the_limit_are_closed(ti
         clock.pass_(seconds=1)
         opened.append(house.open(process, meeting_id, ada))
     with timed.transaction() as tx:
-        heartbeat.connection_opened(tx, new_id(), process, meeting_id, place.id)
+        heartbeat.connections_opened(tx, process, [Socket(new_id(), meeting_id, place.id)])
         assert tx.orders == [f"connection {opened[0]}"]
 
 

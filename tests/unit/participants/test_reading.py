@@ -258,7 +258,8 @@ def test_one_may_resume_only_what_happened_while_one_was_inside(timed: Runtime) 
 
     def may(who: Actor, seq: int) -> bool:
         with timed.reading() as tx:
-            return queries.may_resume(tx, scene.place(meeting_id, who), seq)
+            place = scene.place(meeting_id, who)
+            return queries.may_resume(place, queries.entries_of(tx, [place.id]).get(place.id, ()), seq)
 
     assert not may(host, 1)  # never was inside
     scene.join(meeting_id, host)  # seq 2

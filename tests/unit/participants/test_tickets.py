@@ -42,7 +42,7 @@ def issue(runtime: Runtime, meeting_id: str, person: Person) -> str:
 def redeem(runtime: Runtime, meeting_id: str, ticket: str) -> Redeemed | None:
     """Use a ticket."""
     with runtime.transaction() as tx:
-        return tickets.redeem(tx, meeting_id, ticket)
+        return tickets.redeem(tx, [(meeting_id, ticket)]).get((meeting_id, ticket))
 
 
 def test_a_ticket_is_worth_its_person_once(timed: Runtime, meeting_id: str, bob: Person) -> None:

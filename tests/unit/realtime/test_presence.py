@@ -7,7 +7,9 @@ from sqlalchemy.exc import IntegrityError
 
 from shared.core.ids import new_id
 from shared.realtime import presence
+from shared.realtime.presence import Socket
 from shared.runtime import Runtime
+from tests.factories.sockets import count_of
 from tests.fakes.clock import FakeClock
 
 LEASE = timedelta(seconds=presence.LEASE_SECONDS)
@@ -26,15 +28,8 @@ class Process:
         """Open connections of somebody; return their ids."""
         ids = [new_id() for _ in range(count)]
         with self._runtime.transaction() as tx:
-            for id_ in ids:
-                presence.opened(tx.connection, id_, self.id, "M", participant_id, tx.now)
+            presence.opened(tx.connection, self.id, [Socket(id_, "M", participant_id) for id_ in ids], tx.now)
         return ids
-
-
-def count_of(runtime: Runtime, participant_id: str) -> int:
-    """Return how many living connections somebody has."""
-    with runtime.reading() as tx:
-        return presence.count_of(tx.connection, participant_id, tx.now)
 
 
 def dead(runtime: Runtime) -> dict[str, object]:
@@ -81,25 +76,26 @@ def test_closing_tells_whether_it_was_the_last_living_connection(timed: Runtime,
     clock.pass_(seconds=presence.LEASE_SECONDS)  # its process is dead: that one does not count
     first, last = Process(timed).holds(person, 2)
     with timed.transaction() as tx:
-        assert not presence.closed(tx.connection, first, person, tx.now)
-        assert presence.closed(tx.connection, last, person, tx.now)
-        assert presence.closed(tx.connection, last, person, tx.now)
+        assert presence.closed(tx.connection, [Socket(first, "M", person)], tx.now) == set()
+        assert presence.closed(tx.connection, [Socket(last, "M", person)], tx.now) == {person}
+        assert presence.closed(tx.connection, [Socket(last, "M", person)], tx.now) == {person}
 
 
 def test_entering_a_connection_twice_is_entering_it_once(timed: Runtime) -> None:
     process, person = Process(timed), new_id()
     (id_,) = process.holds(person)
     with timed.transaction() as tx:
-        presence.opened(tx.connection, id_, process.id, "M", person, tx.now)
+        presence.opened(tx.connection, process.id, [Socket(id_, "M", person)], tx.now)
     assert count_of(timed, person) == 1
 
 
 def test_s48_the_surplus_is_the_oldest_connections_beyond_the_limit(timed: Runtime) -> None:
-    person = new_id()
-    ids = sorted(Process(timed).holds(person, 7))
+    person, other = new_id(), new_id()
+    ids, others = sorted(Process(timed).holds(person, 7)), sorted(Process(timed).holds(other, 6))
     with timed.reading() as tx:
-        assert presence.surplus(tx.connection, person, 5) == [ids[1], ids[0]]
-        assert presence.surplus(tx.connection, person, 7) == []
+        assert presence.surplus(tx.connection, [person], 5) == [ids[1], ids[0]]
+        assert presence.surplus(tx.connection, [person], 7) == []
+        assert set(presence.surplus(tx.connection, [person, other], 5)) == {ids[0], ids[1], others[0]}
 
 
 def test_a_process_that_was_swept_is_forgotten_with_its_connections_and_must_enter_again(timed: Runtime) -> None:

@@ -10,6 +10,7 @@ from shared.participants import heartbeat
 from shared.participants.models import CONNECTED, RECONNECTING, Participant
 from shared.participants.service import seats_in_use
 from shared.realtime import presence
+from shared.realtime.presence import Socket
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
@@ -31,13 +32,13 @@ def process(runtime: Runtime) -> str:
 def connect(runtime: Runtime, process_id: str, person: Participant) -> str:
     connection_id = new_id()
     with runtime.transaction() as tx:
-        heartbeat.connection_opened(tx, connection_id, process_id, person.meeting_id, person.id)
+        heartbeat.connections_opened(tx, process_id, [Socket(connection_id, person.meeting_id, person.id)])
     return connection_id
 
 
 def disconnect(runtime: Runtime, connection_id: str, person: Participant) -> None:
     with runtime.transaction() as tx:
-        heartbeat.connection_closed(tx, connection_id, person.id)
+        heartbeat.connections_closed(tx, [Socket(connection_id, person.meeting_id, person.id)])
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from web.realtime.gateway import Realtime
 def engine(runtime: Runtime) -> Realtime:
     """A realtime engine that entered its process, and runs no threads."""
     made = Realtime(runtime)
-    made.heartbeat.enter()
+    made.attendance.enter()
     return made
 
 
@@ -44,7 +44,7 @@ def lease_until(engine: Realtime) -> Any:
     """Return until when the process counts as alive."""
     with engine.runtime.reading() as tx:
         of = presence.processes
-        return tx.scalar(select(of.c.lease_until).where(of.c.id == engine.heartbeat.process_id))
+        return tx.scalar(select(of.c.lease_until).where(of.c.id == engine.attendance.process_id))
 
 
 def test_m20_everybody_is_told_1012_who_does_not_hang_up_is_cut_off_and_the_process_signs_off(

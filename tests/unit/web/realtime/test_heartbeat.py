@@ -7,21 +7,14 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
 
-from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
 from shared.identity import service as identity
-from shared.identity.errors import TokenRevoked
-from shared.participants import heartbeat as people
-from shared.participants.errors import NotInside
-from shared.participants.models import participants
-from shared.realtime import orders, presence
+from shared.realtime import orders
 from shared.runtime import Runtime
-from tests.factories.world import Person, World
-from tests.unit.web.realtime.wire import Peer, say, wait_for
-from web.realtime import heartbeat as module
+from tests.factories.world import World
+from tests.unit.web.realtime.wire import Peer, Stop, run_once, say, wait_for
 from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
 
@@ -30,10 +23,6 @@ class Ears:
     """Stands for the subscriber."""
 
     is_connected = True
-
-
-class Stop(BaseException):
-    """Ends a loop that runs for ever."""
 
 
 class Process:
@@ -57,41 +46,12 @@ class Process:
         now = time.monotonic() + after
         self.heartbeat.look_after(self.hub.everyone(), now, time.time() + after, ping=ping)
 
-    def counted(self, participant_id: str) -> int:
-        """Return how many connections of somebody the database knows."""
-        with self.runtime.reading() as tx:
-            return presence.count_of(tx.connection, participant_id, tx.now)
-
 
 @pytest.fixture
 def process(runtime: Runtime) -> Iterator[Process]:
     """A process."""
     with ExitStack() as held:
         yield Process(runtime, held)
-
-
-@pytest.fixture
-def seated(world: World) -> tuple[Person, str, str]:
-    """Somebody inside a meeting; with meeting and participant id."""
-    person = world.person()
-    meeting_id = world.meeting(person)
-    (seat,) = world.inside(meeting_id, person)
-    return person, meeting_id, seat["participant_id"]
-
-
-def run_once(monkeypatch: pytest.MonkeyPatch, loop: Any, times: int = 2) -> None:
-    """Run a loop so many times."""
-    turns = []
-
-    def sleep(_: float) -> None:
-        turns.append(1)
-        if len(turns) > times:
-            raise Stop
-
-    monkeypatch.setattr(time, "sleep", sleep)
-    with pytest.raises(Stop):
-        loop()
-    monkeypatch.undo()
 
 
 # --- watching
@@ -152,130 +112,6 @@ def test_the_watch_goes_on_after_a_failure(process: Process, monkeypatch: pytest
     run_once(monkeypatch, process.heartbeat.watch, 3)
     peer.read(0.02)
     assert peer.pings == 1
-
-
-# --- presence
-
-
-def test_m27_the_lease_is_renewed_and_a_lost_one_entered_again_with_everybody(
-    process: Process, seated: tuple[Person, str, str]
-) -> None:
-    who, meeting_id, person = seated
-    process.heartbeat.enter()
-    peer = process.peer(meeting_id, person, actor=who.actor)
-    process.heartbeat.opened(peer.connection, ())
-    assert process.counted(person) == 1
-    process.heartbeat.renew()
-    with process.runtime.transaction() as tx:
-        presence.forget(tx.connection, process.heartbeat.process_id)
-    assert process.counted(person) == 0
-    process.heartbeat.renew()
-    assert process.counted(person) == 1
-
-
-def test_a_newcomer_to_a_process_that_was_taken_for_dead_is_entered_all_the_same(
-    process: Process, seated: tuple[Person, str, str]
-) -> None:
-    who, meeting_id, person = seated
-    process.heartbeat.enter()
-    with process.runtime.transaction() as tx:
-        presence.forget(tx.connection, process.heartbeat.process_id)
-    process.heartbeat.opened(process.peer(meeting_id, person, actor=who.actor).connection, ())
-    assert process.counted(person) == 1
-
-
-def test_who_goes_while_the_process_enters_again_is_not_left_behind(
-    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    who, meeting_id, person = seated
-    peer = process.peer(meeting_id, person, actor=who.actor)
-    enter = people.connection_opened
-
-    def enter_and_go(*args: Any) -> None:
-        enter(*args)
-        process.hub.remove(peer.connection)
-
-    monkeypatch.setattr(people, "connection_opened", enter_and_go)
-    process.heartbeat.renew()
-    assert process.counted(person) == 0
-
-
-def test_whose_right_ended_since_the_handshake_is_not_entered(
-    process: Process, seated: tuple[Person, str, str]
-) -> None:
-    who, meeting_id, person = seated
-    process.heartbeat.enter()
-    peer = process.peer(meeting_id, person, actor=who.actor)
-    assert who.post(f"/meetings/{meeting_id}/leave").status == 200
-    with pytest.raises(NotInside):
-        process.heartbeat.opened(peer.connection, ())
-    assert who.post("/auth/logout").status == 200
-    with pytest.raises(TokenRevoked):
-        process.heartbeat.opened(peer.connection, ())
-    assert process.counted(person) == 0
-
-
-def test_a_transaction_that_was_undone_is_run_again_a_few_times(
-    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    who, meeting_id, person = seated
-    process.heartbeat.enter()
-    peer = process.peer(meeting_id, person, actor=who.actor)
-    enter = people.connection_opened
-    conflicts = [TransactionConflict("40P01")] * 2
-
-    def enter_late(*args: Any) -> None:
-        if conflicts:
-            raise conflicts.pop()
-        enter(*args)
-
-    monkeypatch.setattr(people, "connection_opened", enter_late)
-    process.heartbeat.opened(peer.connection, ())
-    assert process.counted(person) == 1
-    conflicts += [TransactionConflict("40P01")] * module.RETRIES
-    with pytest.raises(ServiceUnavailable):
-        process.heartbeat.opened(peer.connection, ())
-
-
-def test_a_connection_that_could_not_be_signed_off_is_signed_off_later(
-    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    who, meeting_id, person = seated
-    process.heartbeat.enter()
-    peer = process.peer(meeting_id, person, actor=who.actor)
-    process.heartbeat.opened(peer.connection, ())
-    process.hub.remove(peer.connection)
-
-    def away(*_: Any) -> None:
-        raise ServiceUnavailable
-
-    with monkeypatch.context() as patched:
-        patched.setattr(people, "connection_closed", away)
-        process.heartbeat.closed(peer.connection)
-        run_once(patched, process.heartbeat.keep_lease)
-    assert process.counted(person) == 1
-    run_once(monkeypatch, process.heartbeat.keep_lease)
-    assert process.counted(person) == 0
-    with process.runtime.reading() as tx:
-        row = tx.first(select(participants.c.presence).where(participants.c.id == person))
-    assert row is not None
-    assert row.presence == "reconnecting"
-    assert process.heartbeat._overdue == {}
-
-
-@pytest.mark.parametrize("trouble", [ServiceUnavailable(), RuntimeError("a bug")])
-def test_a_lease_that_cannot_be_renewed_is_tried_again(
-    process: Process, monkeypatch: pytest.MonkeyPatch, trouble: Exception
-) -> None:
-    tries = []
-
-    def renew() -> None:
-        tries.append(1)
-        raise trouble
-
-    monkeypatch.setattr(process.heartbeat, "renew", renew)
-    run_once(monkeypatch, process.heartbeat.keep_lease, 3)
-    assert len(tries) == 3
 
 
 # --- orders and sessions
@@ -379,5 +215,3 @@ def test_a_healthy_wait_ends_by_itself(process: Process) -> None:
     began = time.monotonic()
     process.heartbeat._wait(0.2)
     assert 0.15 < time.monotonic() - began < 1.0
-    with process.runtime.transaction() as tx:
-        tx.execute(delete(presence.processes).where(presence.processes.c.id == process.heartbeat.process_id))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import pytest
 from wsproto import ConnectionType
 from wsproto.connection import Connection as Protocol
 from wsproto.events import CloseConnection, Event, Ping, Pong, TextMessage
@@ -128,3 +129,22 @@ def wait_for(check: Callable[[], Any], seconds: float = 5.0) -> None:
     while not check():
         assert time.monotonic() < until, "it did not come to be in time"
         time.sleep(0.01)
+
+
+class Stop(BaseException):
+    """Ends a loop that runs for ever."""
+
+
+def run_once(monkeypatch: pytest.MonkeyPatch, loop: Any, times: int = 2) -> None:
+    """Run a loop so many times."""
+    turns = []
+
+    def sleep(_: float) -> None:
+        turns.append(1)
+        if len(turns) > times:
+            raise Stop
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(Stop):
+        loop()
+    monkeypatch.undo()

@@ -1,0 +1,180 @@
+"""Attendance: which connections this process holds, kept in the database for the day it dies (promises P9).
+
+Connections are entered before their owners are welcomed, and removed soon after they have closed; in batches, for
+they come and go in crowds.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy.exc import IntegrityError
+
+from shared.core import ledger
+from shared.core.batching import Batcher, NotTogether
+from shared.core.database import TransactionConflict
+from shared.core.errors import DomainError, ServiceUnavailable
+from shared.core.ids import new_id
+from shared.core.transaction import Transaction
+from shared.identity.errors import TokenRevoked
+from shared.identity.service import ended_sessions
+from shared.meetings.errors import MeetingNotFound
+from shared.participants import heartbeat as people
+from shared.participants.queries import Membership, memberships_by_id
+from shared.participants.tickets import check_listener
+from shared.realtime import presence
+from shared.realtime.presence import Socket
+from shared.runtime import Runtime
+from web.realtime.connection import Connection
+from web.realtime.hub import Hub
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_Newcomer = tuple[Connection, Collection[str]]
+
+RETRIES = 4
+SEE_OFF_SECONDS = 0.5
+SEE_OFF_BATCH = 500
+
+
+class Attendance:
+    """The connections of one process, as the presence tables have them; `process_id` is its name there."""
+
+    def __init__(self, runtime: Runtime, hub: Hub) -> None:
+        self.process_id = new_id()
+        self._runtime = runtime
+        self._own = replace(runtime, database=runtime.database.reserve())
+        self._hub = hub
+        self._openings: Batcher[_Newcomer, dict[str, int]] = Batcher(self._admit_all)
+        self._leaving: dict[str, Socket] = {}
+
+    def enter(self) -> None:
+        """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
+        with self._runtime.transaction() as tx:
+            presence.register(tx.connection, self.process_id, "web", tx.now)
+
+    def opened(self, connection: Connection, keys: Collection[str]) -> dict[str, int]:
+        """Enter a connection of the hub in the database, if its owner may still be here; return the streams' heads.
+
+        What ended between the handshake and the entry into the hub is found here, and what ends later the hub hears.
+        Raises TokenRevoked, what `get_listener` raises, ServiceUnavailable.
+        """
+        return self._openings.run((connection, keys))
+
+    def _admit_all(self, newcomers: Sequence[_Newcomer]) -> Sequence[dict[str, int] | Exception]:
+        try:
+            return self._persist(lambda tx: self._admit(tx, newcomers))
+        except IntegrityError:  # this process was so slow that it was taken for dead
+            self.renew()
+            return self._persist(lambda tx: self._admit(tx, newcomers))
+
+    def _admit(self, tx: Transaction, newcomers: Sequence[_Newcomer]) -> Sequence[dict[str, int] | Exception]:
+        # The heads first: a right that ends later is found ended below, or told by an event behind them.
+        heads = ledger.heads(tx.connection, {key for _, keys in newcomers for key in keys})
+        ended = ended_sessions(tx, {c.actor.session_id for c, _ in newcomers if c.actor.session_id is not None})
+        members = memberships_by_id(tx, {c.participant_id for c, _ in newcomers})
+        outcomes: list[dict[str, int] | Exception] = []
+        for connection, keys in newcomers:
+            try:
+                _check_right(connection, ended, members)
+                outcomes.append({key: heads[key] for key in keys})
+            except DomainError as refusal:
+                outcomes.append(refusal)
+        let_in = [c for (c, _), outcome in zip(newcomers, outcomes, strict=True) if isinstance(outcome, dict)]
+        busy = people.connections_opened(tx, self.process_id, [_socket_of(c) for c in let_in]) if let_in else ()
+        return [
+            NotTogether() if isinstance(outcome, dict) and connection.participant_id in busy else outcome
+            for (connection, _), outcome in zip(newcomers, outcomes, strict=True)
+        ]
+
+    def closed(self, connection: Connection) -> None:
+        """Have a connection removed from the database, soon: see `see_off`."""
+        self._leaving[connection.id] = _socket_of(connection)
+
+    def see_off(self) -> None:
+        """Remove from the database the connections that have closed; to be run in a thread of its own.
+
+        All of half a second together: after a loss of the network they are hundreds. And who drops and comes back at
+        once does so unnoticed, instead of telling everybody twice (F23).
+        """
+        while True:
+            time.sleep(SEE_OFF_SECONDS)
+            try:
+                self.sign_off()
+            except ServiceUnavailable:
+                log.warning("connections_not_signed_off", extra={"count": len(self._leaving)})
+            except Exception:
+                log.exception("connections_not_signed_off")
+
+    def sign_off(self) -> None:
+        """Remove the connections that have closed, except those whose owner's place somebody else holds just now.
+
+        Raises ServiceUnavailable; what was not removed is tried again the next time.
+        """
+        waiting = list(self._leaving.values())
+        for start in range(0, len(waiting), SEE_OFF_BATCH):
+            sockets = waiting[start : start + SEE_OFF_BATCH]
+            busy = self._persist(partial(people.connections_closed, sockets=sockets))
+            for socket in sockets:
+                if socket.participant_id not in busy:
+                    del self._leaving[socket.id]
+
+    def _persist(self, step: Callable[[Transaction], T], runtime: Runtime | None = None) -> T:
+        """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
+        for _ in range(RETRIES):
+            try:
+                with (runtime or self._runtime).transaction() as tx:
+                    return step(tx)
+            except TransactionConflict:
+                continue
+        raise ServiceUnavailable
+
+    def keep_lease(self) -> None:
+        """Renew the process's lease; to be run in a thread of its own."""
+        while True:
+            time.sleep(presence.RENEW_SECONDS)
+            try:
+                self.renew()
+            except ServiceUnavailable:
+                log.warning("lease_not_renewed")
+            except Exception:
+                log.exception("lease_not_renewed")
+
+    def renew(self) -> None:
+        """Renew the lease; after it was lost, enter again with everybody who is here. Raises ServiceUnavailable."""
+        here: list[Connection] = []
+        busy: set[str] = set()
+
+        def step(tx: Transaction) -> None:
+            if not presence.renew(tx.connection, self.process_id, tx.now):
+                here[:] = self._hub.everyone()
+                presence.register(tx.connection, self.process_id, "web", tx.now)
+                busy.update(people.connections_opened(tx, self.process_id, [_socket_of(one) for one in here]))
+
+        self._persist(step, self._own)
+        for connection in here:
+            if connection.participant_id in busy:
+                self._persist(partial(self._enter, connection), self._own)
+            if connection.id not in self._hub.connections:  # it went while it was entered
+                self.closed(connection)
+
+    def _enter(self, connection: Connection, tx: Transaction) -> None:
+        people.connections_opened(tx, self.process_id, [_socket_of(connection)])
+
+
+def _check_right(connection: Connection, ended: Collection[str], members: Mapping[str, Membership]) -> None:
+    """Raise what ends the right of a connection's owner to hear the meeting."""
+    if connection.actor.session_id in ended:
+        raise TokenRevoked
+    membership = members.get(connection.participant_id)
+    if membership is None:
+        raise MeetingNotFound
+    check_listener(membership)
+
+
+def _socket_of(connection: Connection) -> Socket:
+    return Socket(connection.id, connection.meeting_id, connection.participant_id)
