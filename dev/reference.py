@@ -24,7 +24,7 @@ from shared.runtime import build_runtime
 from web.app import create_app
 from web.realtime import asyncapi
 from web.realtime.announcements import ANNOUNCEMENTS
-from web.realtime.dispatch import FRAME_TYPES
+from web.realtime.frame_types import FRAME_TYPES
 from workers.task import PERIODIC_TASKS
 
 ROOT = Path(__file__).resolve().parent.parent

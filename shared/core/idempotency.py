@@ -4,6 +4,7 @@ The key's row is written in the transaction of the effect: either both are there
 transaction is open, a second one with the same key waits at the unique index, for LOCK_TIMEOUT_SECONDS at most.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -87,6 +88,22 @@ def keep(tx: Transaction, request: Request, answer: str) -> None:
     work too, and is undone here. Raises KeyTaken then; the caller asks `recall` in another transaction.
     """
     if not _enter(tx, request, answer=answer):
+        raise KeyTaken
+
+
+def keep_all(tx: Transaction, kept: Sequence[tuple[Request, str]]) -> None:
+    """Do as `keep` for several requests. Raises KeyTaken when any of the keys was used before, or stands here twice."""
+    rows = [
+        {
+            "digest": _digest(tx, request),
+            "body_digest": tx.keyring.digest("idempotency-body", request.body),
+            "created_at": tx.now,
+            "answer": answer,
+        }
+        for request, answer in kept
+    ]
+    new = tx.insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.digest)
+    if rows and len(tx.all(new, rows)) != len(rows):
         raise KeyTaken
 
 

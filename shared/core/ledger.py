@@ -71,15 +71,16 @@ class Entry:
         return cls(row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at)
 
 
-def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool) -> int:
-    """Take the next number of a stream; the stream's row stays locked until the transaction ends.
+def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool, count: int = 1) -> int:
+    """Take the next `count` numbers of a stream and return the last of them; the stream's row stays locked until the
+    transaction ends.
 
     Raises StreamClosed when the stream takes no more events and this is not a final word.
     """
-    new = insert_into(connection, streams).values(key=key, meeting_id=meeting_id, seq=1, closed=False)
+    new = insert_into(connection, streams).values(key=key, meeting_id=meeting_id, seq=count, closed=False)
     statement = new.on_conflict_do_update(
         index_elements=["key"],
-        set_={"seq": streams.c.seq + 1},
+        set_={"seq": streams.c.seq + new.excluded.seq},
         where=None if final_word else streams.c.closed.is_(False),
     ).returning(streams.c.seq)
     seq = connection.execute(statement).scalar_one_or_none()

@@ -90,16 +90,24 @@ class Transaction:
         """
         position = None
         if isinstance(event, MeetingEvent):
-            position = self._record(event)
+            (position,) = self._record([event])
         elif isinstance(event, Signal):
             self.signals.append(event)
         tell(self, event)
         return position
 
-    def _record(self, event: MeetingEvent) -> Position:
-        key = event.stream
-        seq = ledger.next_seq(self.connection, key, event.meeting_id, final_word=event.final_word)
-        self.entries.append(
+    def emit_all(self, events: Sequence[MeetingEvent]) -> list[Position]:
+        """Emit events of the same kind on the same stream, in this order; one statement gives them their numbers."""
+        positions = self._record(events) if events else []
+        for event in events:
+            tell(self, event)
+        return positions
+
+    def _record(self, events: Sequence[MeetingEvent]) -> list[Position]:
+        first = events[0]
+        key = first.stream
+        last = ledger.next_seq(self.connection, key, first.meeting_id, final_word=first.final_word, count=len(events))
+        new = [
             Entry(
                 stream=key,
                 seq=seq,
@@ -110,8 +118,10 @@ class Transaction:
                 effect=event.effect,
                 created_at=self.now,
             )
-        )
-        return Position(key, seq)
+            for seq, event in enumerate(events, last - len(events) + 1)
+        ]
+        self.entries += new
+        return [Position(key, entry.seq) for entry in new]
 
     def enqueue(self, job: Job) -> None:
         """Decide that a job shall run; it leaves with the commit."""

@@ -130,10 +130,17 @@ def get_inside(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState, NotInside.
     """
     membership = get_membership(tx, meeting_id, actor)
+    check_inside(membership)
+    return membership
+
+
+def check_inside(membership: Membership) -> None:
+    """Raise as `get_inside` when this is nobody who is in the running meeting."""
+    if membership.me.status in (REMOVED, DENIED):
+        raise MeetingNotFound
     check_running(membership.meeting)
     if not membership.me.is_inside:
         raise NotInside
-    return membership
 
 
 def get_reader(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:

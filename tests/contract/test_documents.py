@@ -13,7 +13,7 @@ from shared.core.messages import JOBS, Announcement, Job, MeetingEvent, Signal
 from shared.realtime.close_codes import MEANINGS
 from tests.factories.world import API
 from web.realtime.announcements import ANNOUNCEMENTS
-from web.realtime.dispatch import FRAME_TYPES
+from web.realtime.frame_types import FRAME_TYPES
 from workers import beat
 from workers.app import configure
 from workers.task import JOB_TASKS, PERIODIC_TASKS

@@ -1,24 +1,33 @@
 """Chat over the WebSocket: the same service as over REST."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from marshmallow import fields
 
 from shared.chat import service as chat
 from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
-from shared.chat.service import MessageWish
+from shared.chat.service import MessageWish, Post, Told
+from shared.core.errors import DomainError
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from web.chat.schemas import MessageRequest, MessageView
 from web.http.schema import Choice, Id, Schema
 from web.realtime.announcements import announces
-from web.realtime.dispatch import frame
+from web.realtime.frame_types import Ask, frame, together
 
 
 @frame("chat", MessageRequest(), limit="chat")
 def send(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
     """Write a message."""
     return chat.post(tx, meeting_id, actor, MessageWish(**wanted)).position
+
+
+@together("chat", when=lambda wanted: wanted.get("recipient_id") is None)
+def send_all(tx: Transaction, asks: Sequence[Ask]) -> list[Position | DomainError]:
+    """Write messages that all can read."""
+    posts = [Post(ask.sender.actor, ask.sender.participant_id, MessageWish(**ask.wanted)) for ask in asks]
+    return [one.position if isinstance(one, Told) else one for one in chat.post_all(tx, posts)]
 
 
 class MessageData(MessageView):

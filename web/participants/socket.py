@@ -19,7 +19,7 @@ from shared.participants.models import CONNECTED, RECONNECTING, STATUSES
 from web.http.schema import Bool, Choice, Id, Schema, Time
 from web.participants.schemas import FlagsRequest, ParticipantView
 from web.realtime.announcements import announces
-from web.realtime.dispatch import frame
+from web.realtime.frame_types import frame
 
 
 class HandFrame(Schema):

@@ -14,7 +14,8 @@ from shared.realtime.close_codes import MEANINGS
 from web.http.reply import json_response
 from web.http.schema import Schema
 from web.realtime.announcements import ANNOUNCEMENTS
-from web.realtime.dispatch import FRAME_TYPES, MAX_ID
+from web.realtime.dispatch import MAX_ID
+from web.realtime.frame_types import FRAME_TYPES
 from web.realtime.frames import MAX_MESSAGE_BYTES
 
 blueprint = Blueprint("asyncapi", __name__)

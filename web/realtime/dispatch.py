@@ -2,8 +2,6 @@
 
 import json
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,82 +10,17 @@ from marshmallow import ValidationError
 from shared.core import strict_json
 from shared.core.database import TransactionConflict
 from shared.core.errors import DomainError, InternalError, MalformedBody, ServiceUnavailable, ValidationFailed
-from shared.core.idempotency import KeyTaken, Request, keep, recall
-from shared.core.messages import Signal
+from shared.core.idempotency import Request
 from shared.core.transaction import Position
-from shared.identity.actor import Actor
-from shared.participants.standing import Standing, get_standing
-from shared.runtime import Runtime
 from web.http.limits import count_message
-from web.http.schema import Schema, messages_of
+from web.http.schema import messages_of
+from web.realtime.committer import Committer
+from web.realtime.frame_types import FRAME_TYPES, Ask, Sender
 from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
 
-RETRIES = 3
 MAX_ID = 64
-STANDING_SECONDS = 10.0  # who leaves loses the socket at once; this bounds what no event told
-
-
-@dataclass(frozen=True, slots=True)
-class FrameType:
-    """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`.
-
-    `fits` knows the usual valid data at a glance, for frames that come in numbers; the schema judges the rest.
-    """
-
-    name: str
-    schema: Schema
-    handle: Callable[..., Any]
-    limit: str | None
-    is_kept: bool
-    fits: Callable[[dict[str, Any]], bool] | None = None
-
-
-FRAME_TYPES: dict[str, FrameType] = {}
-
-
-def frame(
-    name: str, schema: Schema, *, limit: str
-) -> Callable[[Callable[..., Position | None]], Callable[..., Position | None]]:
-    """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a frame that is kept."""
-
-    def register(handle: Callable[..., Position | None]) -> Callable[..., Position | None]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept=True)
-        return handle
-
-    return register
-
-
-def signal(
-    name: str, schema: Schema, *, fits: Callable[[dict[str, Any]], bool]
-) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
-    """Register `(standing, **fields) -> Signal` as the handler of a frame that is told once and not kept."""
-
-    def register(handle: Callable[..., Signal]) -> Callable[..., Signal]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False, fits=fits)
-        return handle
-
-    return register
-
-
-@dataclass(slots=True)
-class Sender:
-    """Who sends: the person behind a connection. `participant_id` scopes the ids of frames."""
-
-    meeting_id: str
-    participant_id: str
-    actor: Actor
-    _standing: Standing | None = None
-    _read_at: float = 0.0
-
-    def standing(self, runtime: Runtime) -> Standing:
-        """Return the person's standing, at most STANDING_SECONDS old. Raises as `get_standing`."""
-        now = time.monotonic()
-        if self._standing is None or now - self._read_at > STANDING_SECONDS:
-            with runtime.reading() as tx:
-                self._standing, self._read_at = get_standing(tx, self.meeting_id, self.actor), now
-        return self._standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +32,7 @@ class Outcome:
     is_ping: bool = False
 
 
-def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
+def dispatch(committer: Committer, sender: Sender, raw: bytes) -> Outcome:
     """Do what a frame asks for, and return the ack or the error. Raises nothing."""
     frame_id: Any = None
     try:
@@ -113,7 +46,7 @@ def dispatch(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
         if message["type"] == "ping":
             TALLY.received("ping")
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
-        position = _run(runtime, sender, message)
+        position = _run(committer, sender, message)
         return Outcome(ack(frame_id, position) if frame_id is not None else None)
     except _NotJson as broken:
         return Outcome(error(None, broken), is_malformed=True)
@@ -191,7 +124,7 @@ def _is_frame_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _run(runtime: Runtime, sender: Sender, message: dict[str, Any]) -> Position | None:
+def _run(committer: Committer, sender: Sender, message: dict[str, Any]) -> Position | None:
     kind = FRAME_TYPES[message["type"]]
     TALLY.received(kind.name)
     wanted = message["data"]
@@ -201,48 +134,14 @@ def _run(runtime: Runtime, sender: Sender, message: dict[str, Any]) -> Position 
         except ValidationError as broken:
             raise ValidationFailed(details=messages_of(broken)) from None
     if kind.limit is None:
-        runtime.tell(kind.handle(sender.standing(runtime), **wanted))
+        committer.runtime.tell(kind.handle(sender.standing(committer.runtime), **wanted))
         return None
     count_message(kind.limit, sender.actor.key)
     once = None
     if "id" in message:
         body = strict_json.dumps([message["type"], message["data"]])
         once = Request(sender.participant_id, "ws", str(message["id"]), body)
-    for attempt in range(RETRIES + 1):
-        try:
-            return _transact(runtime, sender, kind, wanted, once)
-        except TransactionConflict:
-            if attempt == RETRIES:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _transact(
-    runtime: Runtime, sender: Sender, kind: FrameType, wanted: dict[str, Any], once: Request | None
-) -> Position | None:
-    try:
-        with runtime.transaction() as tx:
-            position: Position | None = kind.handle(tx, sender.actor, sender.meeting_id, **wanted)
-            if once is not None:
-                keep(tx, once, _to_text(position))
-        return position
-    except (KeyTaken, DomainError) as refused:
-        if once is None or isinstance(refused, ServiceUnavailable):
-            raise
-        with runtime.reading() as tx:
-            answer = recall(tx, once)
-        if answer is None:
-            raise
-        return _position_in(answer)
-
-
-def _to_text(position: Position | None) -> str:
-    return f"{position.stream} {position.seq}" if position else ""
-
-
-def _position_in(answer: str) -> Position | None:
-    stream, _, seq = answer.partition(" ")
-    return Position(stream, int(seq)) if stream else None
+    return committer.commit(Ask(kind, sender, wanted, once))
 
 
 def ack(frame_id: Any, position: Position | None) -> bytes:

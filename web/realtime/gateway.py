@@ -16,9 +16,11 @@ from shared.participants.errors import NotInside
 from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
-from web.realtime import dispatch, handshake
+from web.realtime import handshake
 from web.realtime.attendance import Attendance
+from web.realtime.committer import Committer
 from web.realtime.connection import Connection
+from web.realtime.frame_types import Sender
 from web.realtime.frames import FrameError, FrameReader, encode_text
 from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
@@ -44,6 +46,7 @@ class Realtime:
         self.heartbeat = Heartbeat(runtime, self.hub, self.subscriber)
         self.attendance = Attendance(runtime, self.hub)
         self.reception = Reception(runtime)
+        self.committer = Committer(runtime)
         self._starting = threading.Lock()
         self._is_running = False
 
@@ -164,8 +167,8 @@ def _welcome(runtime: Runtime, connection: Connection, found: Handshake) -> None
 
 def _listen(engine: Realtime, connection: Connection) -> None:
     reader = FrameReader()
-    person = dispatch.Sender(connection.meeting_id, connection.participant_id, connection.actor)
-    inbound = Inbound(engine.runtime, connection, person)
+    person = Sender(connection.meeting_id, connection.participant_id, connection.actor)
+    inbound = Inbound(engine.committer, connection, person)
     while data := connection.receive(RECEIVE_BYTES):
         broken: FrameError | None = None
         try:

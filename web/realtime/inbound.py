@@ -4,11 +4,12 @@ import time
 
 from shared.realtime import close_codes
 from shared.realtime.envelope import direct_frame
-from shared.runtime import Runtime
 from web.http.limits import too_many
 from web.realtime import dispatch
 from web.realtime.buckets import TokenBucket
+from web.realtime.committer import Committer
 from web.realtime.connection import Connection
+from web.realtime.frame_types import Sender
 from web.realtime.frames import CLOSE, PING, TEXT, Message, encode_pong, encode_text
 
 MALFORMED_LIMIT = 3
@@ -18,8 +19,9 @@ FLOOD_LIMIT = 200  # refused frames in a row after which a flooder is cut off
 class Inbound:
     """Takes the messages of one connection, in order."""
 
-    def __init__(self, runtime: Runtime, connection: Connection, person: dispatch.Sender) -> None:
-        self._runtime = runtime
+    def __init__(self, committer: Committer, connection: Connection, person: Sender) -> None:
+        self._committer = committer
+        self._runtime = runtime = committer.runtime
         self._connection = connection
         self._person = person
         self._bucket = TokenBucket(runtime.settings.ratelimit_websocket, 60.0)
@@ -57,7 +59,7 @@ class Inbound:
 
     def _dispatch(self, payload: bytes) -> bool:
         time.sleep(0)  # one read may bring hundreds of frames; others get their turn between them
-        outcome = dispatch.dispatch(self._runtime, self._person, payload)
+        outcome = dispatch.dispatch(self._committer, self._person, payload)
         if outcome.is_ping:
             now = self._runtime.now()
             self._connection.write(encode_text(direct_frame("pong", self._connection.meeting_id, {}, now)))

@@ -8,7 +8,7 @@ from shared.signals.events import Reacted, Typing
 from shared.signals.service import REACTION_TYPES
 from web.http.schema import Bool, Id, Schema
 from web.realtime.announcements import announces
-from web.realtime.dispatch import signal
+from web.realtime.frame_types import signal
 from web.signals.schemas import ReactionRequest, ReactionView
 
 

@@ -19,8 +19,11 @@ from shared.runtime import Runtime
 from shared.signals.events import Typing
 from tests.factories.world import World
 from web.http.schema import Int, Schema, Text
-from web.realtime import dispatch as module
-from web.realtime.dispatch import FRAME_TYPES, STANDING_SECONDS, Outcome, Sender, dispatch, frame, signal
+from web.realtime import committer, frame_types
+from web.realtime import dispatch as dispatching
+from web.realtime.committer import Committer
+from web.realtime.dispatch import Outcome, dispatch
+from web.realtime.frame_types import FRAME_TYPES, STANDING_SECONDS, Sender, frame, signal
 
 
 class Note(Schema):
@@ -44,7 +47,9 @@ def sender(app: Flask, world: World) -> Iterator[Sender]:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Register frames `note` (kept) and `wink` (not kept); yields what their handlers got, and raises what it holds."""
-    monkeypatch.setattr(module, "FRAME_TYPES", FRAME_TYPES.copy())
+    known = FRAME_TYPES.copy()
+    for module in (dispatching, frame_types):
+        monkeypatch.setattr(module, "FRAME_TYPES", known)
     got: list[Any] = []
 
     def note(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
@@ -76,7 +81,7 @@ def answer(outcome: Outcome) -> Any:
 
 def send(runtime: Runtime, sender: Sender, **message: Any) -> Any:
     """Dispatch a frame and return the answer."""
-    return answer(dispatch(runtime, sender, json.dumps(message).encode()))
+    return answer(dispatch(Committer(runtime), sender, json.dumps(message).encode()))
 
 
 def test_a_kept_frame_with_an_id_is_acknowledged_with_its_place(
@@ -141,7 +146,9 @@ def test_p7_what_decides_about_a_signal_is_read_again_after_a_while(
 def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_also_again(
     runtime: Runtime, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FRAME_TYPES", FRAME_TYPES.copy())
+    known = FRAME_TYPES.copy()
+    for module in (dispatching, frame_types):
+        monkeypatch.setattr(module, "FRAME_TYPES", known)
     frame("silent", Note(), limit="chat")(lambda tx, actor, meeting_id, **_: None)
     for _ in range(2):
         assert send(runtime, sender, type="silent", data={"text": "a"}, id="s")["seq"] is None
@@ -150,15 +157,15 @@ def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_a
 @pytest.mark.parametrize("with_data", [True, False])
 def test_a_ping_asks_for_a_pong_and_an_ack_when_it_has_an_id(runtime: Runtime, sender: Sender, with_data: bool) -> None:
     message = {"type": "ping", **({"data": {}} if with_data else {})}
-    outcome = dispatch(runtime, sender, json.dumps(message).encode())
+    outcome = dispatch(Committer(runtime), sender, json.dumps(message).encode())
     assert (outcome.is_ping, outcome.frame) == (True, None)
-    outcome = dispatch(runtime, sender, json.dumps({**message, "id": "p"}).encode())
+    outcome = dispatch(Committer(runtime), sender, json.dumps({**message, "id": "p"}).encode())
     assert (outcome.is_ping, answer(outcome)) == (True, {"type": "ack", "id": "p", "stream": None, "seq": None})
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"nonsense", b'{"type":"ping",}', b"\xff", b"[1,]", b'{"a":01}'])
 def test_what_is_no_json_to_anybody_counts_as_malformed(runtime: Runtime, sender: Sender, raw: bytes) -> None:
-    outcome = dispatch(runtime, sender, raw)
+    outcome = dispatch(Committer(runtime), sender, raw)
     assert outcome.is_malformed
     assert (answer(outcome)["code"], answer(outcome)["id"]) == ("MALFORMED_JSON", None)
 
@@ -183,7 +190,7 @@ def test_what_is_no_json_to_anybody_counts_as_malformed(runtime: Runtime, sender
 def test_s79_s82_s84_what_only_we_refuse_is_an_error_with_its_id_and_does_not_count(
     runtime: Runtime, sender: Sender, calls: list[Any], raw: bytes, frame_id: Any
 ) -> None:
-    outcome = dispatch(runtime, sender, raw)
+    outcome = dispatch(Committer(runtime), sender, raw)
     assert not outcome.is_malformed
     assert (answer(outcome)["code"], answer(outcome)["id"]) == ("VALIDATION_ERROR", frame_id)
     assert calls == []
@@ -224,7 +231,7 @@ def test_s80_s81_s85_a_frame_of_another_form_names_the_fields_that_are_wrong(
     ("trouble", "code", "tries"),
     [
         ("bug", "INTERNAL_ERROR", 1),
-        ("conflict", "SERVICE_UNAVAILABLE", module.RETRIES + 1),
+        ("conflict", "SERVICE_UNAVAILABLE", committer.RETRIES + 1),
         ("away", "SERVICE_UNAVAILABLE", 1),
     ],
 )

@@ -1,0 +1,114 @@
+"""The types of client frames: each capability declares its own, in its `socket.py` (contract 11)."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.core.errors import DomainError
+from shared.core.idempotency import Request
+from shared.core.messages import Signal
+from shared.core.transaction import Position, Transaction
+from shared.identity.actor import Actor
+from shared.participants.standing import Standing, get_standing
+from shared.runtime import Runtime
+from web.http.schema import Schema
+
+STANDING_SECONDS = 10.0  # who leaves loses the socket at once; this bounds what no event told
+
+
+@dataclass(frozen=True, slots=True)
+class FrameType:
+    """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`.
+
+    `fits` knows the usual valid data at a glance, for frames that come in numbers; the schema judges the rest.
+    `handle_all` handles several asks of one meeting in one transaction, those of which `may_join` says that they may.
+    """
+
+    name: str
+    schema: Schema
+    handle: Callable[..., Any]
+    limit: str | None
+    is_kept: bool
+    fits: Callable[[dict[str, Any]], bool] | None = None
+    handle_all: "Callable[[Transaction, Sequence[Ask]], Sequence[Position | DomainError]] | None" = None
+    may_join: Callable[[dict[str, Any]], bool] | None = None
+
+
+FRAME_TYPES: dict[str, FrameType] = {}
+
+
+def frame(
+    name: str, schema: Schema, *, limit: str
+) -> Callable[[Callable[..., Position | None]], Callable[..., Position | None]]:
+    """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a frame that is kept."""
+
+    def register(handle: Callable[..., Position | None]) -> Callable[..., Position | None]:
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept=True)
+        return handle
+
+    return register
+
+
+def signal(
+    name: str, schema: Schema, *, fits: Callable[[dict[str, Any]], bool]
+) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
+    """Register `(standing, **fields) -> Signal` as the handler of a frame that is told once and not kept."""
+
+    def register(handle: Callable[..., Signal]) -> Callable[..., Signal]:
+        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False, fits=fits)
+        return handle
+
+    return register
+
+
+def together(
+    name: str, *, when: Callable[[dict[str, Any]], bool]
+) -> Callable[[Callable[..., Sequence[Position | DomainError]]], Callable[..., Sequence[Position | DomainError]]]:
+    """Register `(tx, asks) -> outcomes` as the handler of several frames of a registered type at once.
+
+    The asks are of one meeting, and each is one of which `when(data)` is true. An outcome is what the frame's own
+    handler would return or raise. What the transaction did is undone when the handler raises.
+    """
+
+    def register(
+        handle_all: Callable[..., Sequence[Position | DomainError]],
+    ) -> Callable[..., Sequence[Position | DomainError]]:
+        FRAME_TYPES[name] = replace(FRAME_TYPES[name], handle_all=handle_all, may_join=when)
+        return handle_all
+
+    return register
+
+
+@dataclass(slots=True)
+class Sender:
+    """Who sends: the person behind a connection. `participant_id` scopes the ids of frames."""
+
+    meeting_id: str
+    participant_id: str
+    actor: Actor
+    _standing: Standing | None = None
+    _read_at: float = 0.0
+
+    def standing(self, runtime: Runtime) -> Standing:
+        """Return the person's standing, at most STANDING_SECONDS old. Raises as `get_standing`."""
+        now = time.monotonic()
+        if self._standing is None or now - self._read_at > STANDING_SECONDS:
+            with runtime.reading() as tx:
+                self._standing, self._read_at = get_standing(tx, self.meeting_id, self.actor), now
+        return self._standing
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A frame that is kept: its valid data, and what identifies it when it is sent again."""
+
+    kind: FrameType
+    sender: Sender
+    wanted: dict[str, Any]
+    once: Request | None
+
+    @property
+    def may_join(self) -> bool:
+        """Tell whether this can be done in one transaction with others of its meeting."""
+        return self.kind.may_join is not None and self.kind.may_join(self.wanted)
