@@ -1,7 +1,9 @@
 """The database: one engine per process, two dialects, plain SQLAlchemy Core.
 
 Tables are declared in `<capability>/models.py` on the one METADATA. Services write statements, not units of work:
-measured on the join path, Core costs 40 % less CPU than the ORM's unit of work (docs/adr/0003).
+measured on the join path, Core costs 40 % less CPU than the ORM's unit of work (docs/adr/0003). A statement that every
+request runs is a constant of its module and gets its values when it is executed: building it anew, and finding what it
+was compiled to, costs as much as running it.
 """
 
 import threading
@@ -76,7 +78,12 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def insert_into(connection: Connection, table: Table) -> Any:
     """Return the dialect's INSERT, the one that knows ON CONFLICT."""
-    return sqlite_insert(table) if connection.dialect.name == "sqlite" else postgresql_insert(table)
+    return insert_for(connection.dialect.name, table)
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    """Return the INSERT of the dialect of that name, for statements that are built once per dialect."""
+    return sqlite_insert(table) if dialect == "sqlite" else postgresql_insert(table)
 
 
 class TransactionConflict(Exception):

@@ -8,12 +8,13 @@ the end of a meeting cannot slip in behind it (invariant I12).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, bindparam, select, update
 from sqlalchemy.engine import Connection
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_into
+from shared.core.database import METADATA, Id, UtcDateTime, insert_for
 from shared.core.errors import DomainError
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
@@ -71,27 +72,39 @@ class Entry:
         return cls(row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at)
 
 
+@cache
+def _next_seq(dialect: str, *, final_word: bool) -> Any:
+    return (
+        insert_for(dialect, streams)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_={"seq": streams.c.seq + 1},
+            where=None if final_word else streams.c.closed.is_(False),
+        )
+        .returning(streams.c.seq)
+    )
+
+
 def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool) -> int:
     """Take the next number of a stream; the stream's row stays locked until the transaction ends.
 
     Raises StreamClosed when the stream takes no more events and this is not a final word.
     """
-    new = insert_into(connection, streams).values(key=key, meeting_id=meeting_id, seq=1, closed=False)
-    statement = new.on_conflict_do_update(
-        index_elements=["key"],
-        set_={"seq": streams.c.seq + 1},
-        where=None if final_word else streams.c.closed.is_(False),
-    ).returning(streams.c.seq)
-    seq = connection.execute(statement).scalar_one_or_none()
+    statement = _next_seq(connection.dialect.name, final_word=final_word)
+    first = {"key": key, "meeting_id": meeting_id, "seq": 1, "closed": False}
+    seq = connection.execute(statement, first).scalar_one_or_none()
     if seq is None:
         raise StreamClosed
     return int(seq)
 
 
+_NEW_EVENT = events.insert()
+
+
 def write(connection: Connection, entries: Sequence[Entry]) -> None:
     """Insert entries whose numbers were taken in this transaction."""
     connection.execute(
-        events.insert(),
+        _NEW_EVENT,
         [
             {
                 "stream": e.stream,
@@ -132,11 +145,13 @@ def redact_later(connection: Connection, stream: str, seq: int, beginning: str, 
     )
 
 
+_HEADS = select(streams.c.key, streams.c.seq).where(streams.c.key.in_(bindparam("keys", expanding=True)))
+
+
 def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Return the last number of each stream; 0 for a stream that has no event yet."""
     wanted = list(keys)
-    rows = connection.execute(select(streams.c.key, streams.c.seq).where(streams.c.key.in_(wanted)))
-    known = {row.key: int(row.seq) for row in rows}
+    known = {row.key: int(row.seq) for row in connection.execute(_HEADS, {"keys": wanted})}
     return {key: known.get(key, 0) for key in wanted}
 
 
@@ -145,9 +160,17 @@ def after(stream: str, seq: int, limit: int) -> Select[Any]:
     return select(events).where(events.c.stream == stream, events.c.seq > seq).order_by(events.c.seq).limit(limit)
 
 
+_AFTER = (
+    select(events)
+    .where(events.c.stream == bindparam("stream"), events.c.seq > bindparam("seq"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit", type_=BigInteger))
+)
+
+
 def read(connection: Connection, stream: str, seq: int, limit: int) -> list[Entry]:
     """Return the events of a stream behind `seq`, in order, at most `limit`."""
-    return [Entry.of(row) for row in connection.execute(after(stream, seq, limit))]
+    return [Entry.of(row) for row in connection.execute(_AFTER, {"stream": stream, "seq": seq, "limit": limit})]
 
 
 def epoch(connection: Connection) -> str:
