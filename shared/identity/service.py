@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import delete, exc, select, update
+from sqlalchemy import bindparam, delete, exc, select, update
 
 from shared.core.ids import new_id
 from shared.core.transaction import Transaction
@@ -112,33 +112,30 @@ def revoke(tx: Transaction, session_id: str, why: str) -> None:
     tx.order(orders.end_session(session_id))
 
 
+_VALID = (sessions.c.revoked_at.is_(None), sessions.c.expires_at > bindparam("now"), users.c.is_active)
+_ACTOR = (
+    select(users.c.id, users.c.email, users.c.name)
+    .join(sessions, sessions.c.user_id == users.c.id)
+    .where(sessions.c.id == bindparam("session_id"), *_VALID)
+)
+
+
 def find_actor(tx: Transaction, session_id: str) -> Actor | None:
     """Return the user of a session that is still valid, or None."""
-    row = tx.first(
-        select(users.c.id, users.c.email, users.c.name)
-        .join(sessions, sessions.c.user_id == users.c.id)
-        .where(
-            sessions.c.id == session_id,
-            sessions.c.revoked_at.is_(None),
-            sessions.c.expires_at > tx.now,
-            users.c.is_active,
-        )
-    )
+    row = tx.first(_ACTOR, {"session_id": session_id, "now": tx.now})
     return None if row is None else Actor(name=row.name, user_id=row.id, email=row.email, session_id=session_id)
+
+
+_ALIVE = (
+    select(sessions.c.id)
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.id.in_(bindparam("session_ids", expanding=True)), *_VALID)
+)
 
 
 def ended_sessions(tx: Transaction, session_ids: list[str]) -> set[str]:
     """Return which of the sessions are over: revoked, expired, or of an account that was closed."""
-    alive = tx.all(
-        select(sessions.c.id)
-        .join(users, users.c.id == sessions.c.user_id)
-        .where(
-            sessions.c.id.in_(session_ids),
-            sessions.c.revoked_at.is_(None),
-            sessions.c.expires_at > tx.now,
-            users.c.is_active,
-        )
-    )
+    alive = tx.all(_ALIVE, {"session_ids": session_ids, "now": tx.now})
     return set(session_ids) - {row.id for row in alive}
 
 
