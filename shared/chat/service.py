@@ -10,6 +10,7 @@ from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, Mes
 from shared.chat.links import is_web_address
 from shared.chat.models import Message, messages, reactions
 from shared.core import ledger, strict_json
+from shared.core.database import insert_rows
 from shared.core.errors import DomainError, InsufficientPermission, NotFound, ValidationFailed
 from shared.core.ids import is_id, new_id
 from shared.core.messages import MeetingEvent
@@ -66,7 +67,7 @@ def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> T
     mine = told[draft.sender_id]
     head = _meeting_head(tx, meeting_id)
     message = replace(draft, seq=mine.seq, recipient_seq=told[draft.recipient_id].seq, position=head)
-    tx.execute(messages.insert(), _row(message))
+    insert_rows(tx.connection, messages, [_row(message)])
     return Told(message, mine)
 
 
@@ -134,8 +135,7 @@ def _publish(tx: Transaction, drafts: Sequence[tuple[Message, Actor]]) -> list[T
         Told(replace(draft, seq=at.seq, position=at.seq), at) for (draft, _), at in zip(drafts, positions, strict=True)
     ]
     if told:
-        rows = [_row(one.message) for one in told]
-        tx.execute(messages.insert(), rows if len(rows) > 1 else rows[0])
+        insert_rows(tx.connection, messages, [_row(one.message) for one in told])
     return told
 
 

@@ -7,12 +7,13 @@ transaction is open, a second one with the same key waits at the unique index, f
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken
-from sqlalchemy import Column, Integer, Row, String, Table, Text, delete, exc, select, update
+from sqlalchemy import Column, Integer, Row, String, Table, Text, bindparam, delete, exc, select, update
 
-from shared.core.database import METADATA, LockTimeout, UtcDateTime, translate
+from shared.core.database import METADATA, LockTimeout, UtcDateTime, insert_for, translate
 from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
 from shared.core.transaction import Transaction
 
@@ -72,12 +73,14 @@ def begin(tx: Transaction, request: Request) -> StoredAnswer | None:
         raise IdempotencyKeyReused("This Idempotency-Key was used before SECRET_KEY was changed.") from None
 
 
+_FINISH = update(idempotency_keys).where(idempotency_keys.c.digest == bindparam("whose"))
+
+
 def finish(tx: Transaction, request: Request, answer: StoredAnswer) -> None:
     """Store the answer, in the transaction of the effect."""
     tx.execute(
-        update(idempotency_keys)
-        .where(idempotency_keys.c.digest == _digest(tx, request))
-        .values(status=answer.status, answer=tx.keyring.encrypt(answer.body))
+        _FINISH,
+        {"whose": _digest(tx, request), "status": answer.status, "answer": tx.keyring.encrypt(answer.body)},
     )
 
 
@@ -113,23 +116,36 @@ def recall(tx: Transaction, request: Request) -> str | None:
     return None if row is None else str(row.answer)
 
 
-def _enter(tx: Transaction, request: Request, **values: Any) -> bool:
+@cache
+def _entering(dialect: str) -> Any:
+    new = insert_for(dialect, idempotency_keys)
+    return new.on_conflict_do_update(
+        index_elements=["digest"],
+        set_={name: new.excluded[name] for name in ("body_digest", "status", "answer", "created_at")},
+        where=idempotency_keys.c.created_at < bindparam("oldest"),
+    ).returning(idempotency_keys.c.digest)
+
+
+def _enter(tx: Transaction, request: Request, *, answer: str | None = None) -> bool:
     """Insert the key, in place of one that is older than 24 h. False when it is there."""
-    body_digest = tx.keyring.digest("idempotency-body", request.body)
-    fresh = {"body_digest": body_digest, "created_at": tx.now, "status": None, "answer": None, **values}
-    new = tx.insert(idempotency_keys).values(digest=_digest(tx, request), **fresh)
-    statement = new.on_conflict_do_update(
-        index_elements=["digest"], set_=fresh, where=idempotency_keys.c.created_at < tx.now - KEEP
-    )
-    return tx.scalar(statement.returning(idempotency_keys.c.digest)) is not None
+    fresh = {
+        "digest": _digest(tx, request),
+        "body_digest": tx.keyring.digest("idempotency-body", request.body),
+        "status": None,
+        "answer": answer,
+        "created_at": tx.now,
+        "oldest": tx.now - KEEP,
+    }
+    return tx.scalar(_entering(tx.connection.dialect.name), fresh) is not None
+
+
+_FIND = select(idempotency_keys).where(
+    idempotency_keys.c.digest == bindparam("digest"), idempotency_keys.c.created_at >= bindparam("oldest")
+)
 
 
 def _find(tx: Transaction, request: Request) -> Row[Any] | None:
-    row = tx.first(
-        select(idempotency_keys).where(
-            idempotency_keys.c.digest == _digest(tx, request), idempotency_keys.c.created_at >= tx.now - KEEP
-        )
-    )
+    row = tx.first(_FIND, {"digest": _digest(tx, request), "oldest": tx.now - KEEP})
     if row is not None and row.body_digest != tx.keyring.digest("idempotency-body", request.body):
         raise IdempotencyKeyReused
     return row

@@ -8,12 +8,13 @@ the end of a meeting cannot slip in behind it (invariant I12).
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, select, update
+from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, bindparam, select, update
 from sqlalchemy.engine import Connection
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_into
+from shared.core.database import METADATA, Id, UtcDateTime, insert_for, insert_rows
 from shared.core.errors import DomainError
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
@@ -71,19 +72,25 @@ class Entry:
         return cls(row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at)
 
 
+@cache
+def _next_seq(dialect: str, *, final_word: bool) -> Any:
+    new = insert_for(dialect, streams)
+    return new.on_conflict_do_update(
+        index_elements=["key"],
+        set_={"seq": streams.c.seq + new.excluded.seq},
+        where=None if final_word else streams.c.closed.is_(False),
+    ).returning(streams.c.seq)
+
+
 def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool, count: int = 1) -> int:
     """Take the next `count` numbers of a stream and return the last of them; the stream's row stays locked until the
     transaction ends.
 
     Raises StreamClosed when the stream takes no more events and this is not a final word.
     """
-    new = insert_into(connection, streams).values(key=key, meeting_id=meeting_id, seq=count, closed=False)
-    statement = new.on_conflict_do_update(
-        index_elements=["key"],
-        set_={"seq": streams.c.seq + new.excluded.seq},
-        where=None if final_word else streams.c.closed.is_(False),
-    ).returning(streams.c.seq)
-    seq = connection.execute(statement).scalar_one_or_none()
+    statement = _next_seq(connection.dialect.name, final_word=final_word)
+    first = {"key": key, "meeting_id": meeting_id, "seq": count, "closed": False}
+    seq = connection.execute(statement, first).scalar_one_or_none()
     if seq is None:
         raise StreamClosed
     return int(seq)
@@ -91,22 +98,7 @@ def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: b
 
 def write(connection: Connection, entries: Sequence[Entry]) -> None:
     """Insert entries whose numbers were taken in this transaction."""
-    connection.execute(
-        events.insert(),
-        [
-            {
-                "stream": e.stream,
-                "seq": e.seq,
-                "meeting_id": e.meeting_id,
-                "type": e.type,
-                "actor_id": e.actor_id,
-                "data": e.data,
-                "effect": e.effect,
-                "created_at": e.created_at,
-            }
-            for e in entries
-        ],
-    )
+    insert_rows(connection, events, [{name: getattr(entry, name) for name in Entry.__slots__} for entry in entries])
 
 
 def close_streams(connection: Connection, meeting_id: str) -> None:
@@ -133,11 +125,13 @@ def redact_later(connection: Connection, stream: str, seq: int, beginning: str, 
     )
 
 
+_HEADS = select(streams.c.key, streams.c.seq).where(streams.c.key.in_(bindparam("keys", expanding=True)))
+
+
 def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
     """Return the last number of each stream; 0 for a stream that has no event yet."""
     wanted = list(keys)
-    rows = connection.execute(select(streams.c.key, streams.c.seq).where(streams.c.key.in_(wanted)))
-    known = {row.key: int(row.seq) for row in rows}
+    known = {row.key: int(row.seq) for row in connection.execute(_HEADS, {"keys": wanted})}
     return {key: known.get(key, 0) for key in wanted}
 
 
@@ -146,9 +140,17 @@ def after(stream: str, seq: int, limit: int) -> Select[Any]:
     return select(events).where(events.c.stream == stream, events.c.seq > seq).order_by(events.c.seq).limit(limit)
 
 
+_AFTER = (
+    select(events)
+    .where(events.c.stream == bindparam("stream"), events.c.seq > bindparam("seq"))
+    .order_by(events.c.seq)
+    .limit(bindparam("limit", type_=BigInteger))
+)
+
+
 def read(connection: Connection, stream: str, seq: int, limit: int) -> list[Entry]:
     """Return the events of a stream behind `seq`, in order, at most `limit`."""
-    return [Entry.of(row) for row in connection.execute(after(stream, seq, limit))]
+    return [Entry.of(row) for row in connection.execute(_AFTER, {"stream": stream, "seq": seq, "limit": limit})]
 
 
 def epoch(connection: Connection) -> str:

@@ -62,6 +62,9 @@ class Claim:
     attempt: int
 
 
+_NEW = outbox.insert()
+
+
 def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Errand]:
     """Insert a row per job and return what is to be sent after the commit."""
     rows = [
@@ -77,7 +80,7 @@ def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Er
         }
         for job in jobs
     ]
-    connection.execute(outbox.insert(), rows)
+    connection.execute(_NEW, rows)
     return [Errand(str(row["id"]), str(row["name"]), str(row["lane"])) for row in rows]
 
 

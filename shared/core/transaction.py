@@ -65,17 +65,17 @@ class Transaction:
         """Run a statement."""
         return self.connection.execute(statement, values)
 
-    def first(self, statement: Executable) -> Row[Any] | None:
+    def first(self, statement: Executable, values: Any = None) -> Row[Any] | None:
         """Return the first row or None."""
-        return self.connection.execute(statement).first()
+        return self.connection.execute(statement, values).first()
 
     def all(self, statement: Executable, values: Any = None) -> Sequence[Row[Any]]:
         """Return all rows."""
         return self.connection.execute(statement, values).all()
 
-    def scalar(self, statement: Executable) -> Any:
+    def scalar(self, statement: Executable, values: Any = None) -> Any:
         """Return the first column of the first row, or None."""
-        return self.connection.execute(statement).scalar()
+        return self.connection.execute(statement, values).scalar()
 
     def insert(self, table: Table) -> Any:
         """Return an INSERT of the dialect at hand, which knows ON CONFLICT."""

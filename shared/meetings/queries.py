@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import Select, and_, bindparam, or_, select
 
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
@@ -15,13 +15,15 @@ SOON = timedelta(minutes=10)
 MEETING: Select[tuple[object, ...]] = select(meetings, users.c.name.label("host_name")).join(
     users, users.c.id == meetings.c.host_id
 )
+_ONE = MEETING.where(meetings.c.id == bindparam("meeting_id"))
+_ONE_LOCKED = _ONE.with_for_update(of=meetings, key_share=True)
 
 
 def find_meeting(tx: Transaction, meeting_id: str) -> Meeting | None:
     """Return the meeting or None; a malformed id names nothing."""
     if not is_id(meeting_id):
         return None
-    row = tx.first(MEETING.where(meetings.c.id == meeting_id))
+    row = tx.first(_ONE, {"meeting_id": meeting_id})
     return None if row is None else Meeting.of(row)
 
 
@@ -41,7 +43,7 @@ def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
     """
     if not is_id(meeting_id):
         raise MeetingNotFound
-    row = tx.first(MEETING.where(meetings.c.id == meeting_id).with_for_update(of=meetings, key_share=True))
+    row = tx.first(_ONE_LOCKED, {"meeting_id": meeting_id})
     if row is None:
         raise MeetingNotFound
     return Meeting.of(row)

@@ -31,8 +31,16 @@ from shared.participants.models import (
     stays,
 )
 
+# Which place is the actor's, by whether the actor is a guest. Its value is `_who(actor)`.
+_MINE = {True: participants.c.id == bindparam("who"), False: participants.c.user_id == bindparam("who")}
+
+_PLACE = {
+    is_guest: select(participants).where(participants.c.meeting_id == bindparam("meeting_id"), mine)
+    for is_guest, mine in _MINE.items()
+}
+
 # A meeting and a place in it, in one query: every door asks for both.
-_MEMBERSHIP = (
+_MEETING_AND_PLACE = (
     select(
         *(users.c.name if name == "host_name" else meetings.c[name] for name in Meeting.__slots__),
         *(participants.c[name] for name in Participant.__slots__),
@@ -40,6 +48,10 @@ _MEMBERSHIP = (
     .join(users, users.c.id == meetings.c.host_id)
     .join(participants, participants.c.meeting_id == meetings.c.id)
 )
+_MEMBERSHIP = {
+    is_guest: _MEETING_AND_PLACE.where(meetings.c.id == bindparam("meeting_id"), mine)
+    for is_guest, mine in _MINE.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +64,12 @@ class Membership:
 
 def find_place(tx: Transaction, meeting_id: str, actor: Actor) -> Participant | None:
     """Return the actor's place in a meeting, whatever its status, or None."""
-    mine = _is_actor(actor)
-    row = tx.first(select(participants).where(participants.c.meeting_id == meeting_id, mine))
+    row = tx.first(_PLACE[actor.is_guest], {"meeting_id": meeting_id, "who": _who(actor)})
     return None if row is None else Participant.of(row)
 
 
-def _is_actor(actor: Actor) -> ColumnElement[bool]:
-    if actor.is_guest:
-        return participants.c.id == (actor.participant_id or "")
-    return participants.c.user_id == actor.user_id
+def _who(actor: Actor) -> str:
+    return actor.user_id or actor.participant_id or ""
 
 
 def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
@@ -71,7 +80,7 @@ def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership
     """
     row = None
     if is_id(meeting_id):
-        row = tx.first(_MEMBERSHIP.where(meetings.c.id == meeting_id, _is_actor(actor)))
+        row = tx.first(_MEMBERSHIP[actor.is_guest], {"meeting_id": meeting_id, "who": _who(actor)})
     if row is None:
         raise MeetingNotFound
     membership = _membership_of(row)
@@ -80,8 +89,8 @@ def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership
     return membership
 
 
-_MEMBERSHIPS_BY_ID = _MEMBERSHIP.where(participants.c.id.in_(bindparam("ids", expanding=True)))
-_MEMBERSHIPS_BY_USER = _MEMBERSHIP.where(
+_MEMBERSHIPS_BY_ID = _MEETING_AND_PLACE.where(participants.c.id.in_(bindparam("ids", expanding=True)))
+_MEMBERSHIPS_BY_USER = _MEETING_AND_PLACE.where(
     tuple_(participants.c.meeting_id, participants.c.user_id).in_(bindparam("pairs", expanding=True))
 )
 
@@ -155,13 +164,16 @@ def get_reader(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     return membership
 
 
+_PARTICIPANT = select(participants).where(
+    participants.c.id == bindparam("participant_id"), participants.c.meeting_id == bindparam("meeting_id")
+)
+
+
 def get_participant(tx: Transaction, meeting_id: str, participant_id: str) -> Participant:
     """Return a participant of this meeting. Raises ParticipantNotFound."""
     row = None
     if is_id(participant_id):
-        row = tx.first(
-            select(participants).where(participants.c.id == participant_id, participants.c.meeting_id == meeting_id)
-        )
+        row = tx.first(_PARTICIPANT, {"participant_id": participant_id, "meeting_id": meeting_id})
     if row is None:
         raise ParticipantNotFound
     return Participant.of(row)
@@ -241,7 +253,8 @@ def my_meetings(actor: Actor, status: str | None, before_id: str | None, limit: 
 
     query = (
         MEETING.join(participants, participants.c.meeting_id == meetings.c.id)
-        .where(_is_actor(actor), participants.c.status.not_in((REMOVED, DENIED)))
+        .where(_MINE[actor.is_guest], participants.c.status.not_in((REMOVED, DENIED)))
+        .params(who=_who(actor))
         .order_by(meetings.c.id.desc())
         .limit(limit)
     )

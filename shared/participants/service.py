@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, select, update
 
 from shared.core.database import UtcDateTime
 from shared.core.errors import ValidationFailed
@@ -30,11 +30,7 @@ from shared.participants.models import (
     participants,
     stays,
 )
-from shared.participants.queries import (
-    find_place,
-    get_membership,
-    waiting_position,
-)
+from shared.participants.queries import find_place, get_membership, waiting_position
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
@@ -126,12 +122,15 @@ def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -
     )
 
 
+_TAKE_SEAT = (
+    update(meetings)
+    .where(meetings.c.id == bindparam("meeting_id"), meetings.c.seats_taken < bindparam("seats"))
+    .values(seats_taken=meetings.c.seats_taken + 1)
+)
+
+
 def _take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
-    taken = tx.execute(
-        update(meetings)
-        .where(meetings.c.id == meeting.id, meetings.c.seats_taken < policy.max_participants)
-        .values(seats_taken=meetings.c.seats_taken + 1)
-    )
+    taken = tx.execute(_TAKE_SEAT, {"meeting_id": meeting.id, "seats": policy.max_participants})
     if taken.rowcount == 0:
         raise _full(policy)
 
@@ -143,18 +142,21 @@ def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: Joi
     return add_place(tx, meeting.id, actor.user_id if actor else None, name, ATTENDEE)
 
 
+_NEW_PLACE = participants.insert().returning(participants)
+
+
 def add_place(tx: Transaction, meeting_id: str, user_id: str | None, name: str, role: str) -> Participant:
     """Insert somebody's place in a meeting, in the state invited."""
-    new = participants.insert().values(
-        id=new_id(),
-        meeting_id=meeting_id,
-        user_id=user_id,
-        user_name=name,
-        role=role,
-        status=INVITED,
-        created_at=tx.now,
-    )
-    return Participant.of(tx.execute(new.returning(participants)).one())
+    place = {
+        "id": new_id(),
+        "meeting_id": meeting_id,
+        "user_id": user_id,
+        "user_name": name,
+        "role": role,
+        "status": INVITED,
+        "created_at": tx.now,
+    }
+    return Participant.of(tx.execute(_NEW_PLACE, place).one())
 
 
 def _queue(tx: Transaction, person: Participant, is_new_guest: bool) -> Admission:
@@ -166,6 +168,9 @@ def _queue(tx: Transaction, person: Participant, is_new_guest: bool) -> Admissio
         EntryRequested(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position)
     )
     return Admission(person, position, is_new_guest)
+
+
+_NEW_STAY = stays.insert()
 
 
 def _enter(tx: Transaction, person: Participant, policy: Policy, wish: JoinWish) -> Participant:
@@ -189,22 +194,23 @@ def _enter(tx: Transaction, person: Participant, policy: Policy, wish: JoinWish)
     )
     at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
     tx.execute(
-        stays.insert().values(
-            id=new_id(),
-            participant_id=person.id,
-            meeting_id=person.meeting_id,
-            entered_at=tx.now,
-            entered_seq=at.seq if at else 0,
-        )
+        _NEW_STAY,
+        {
+            "id": new_id(),
+            "participant_id": person.id,
+            "meeting_id": person.meeting_id,
+            "entered_at": tx.now,
+            "entered_seq": at.seq if at else 0,
+        },
     )
     return person
 
 
+_CHANGE = update(participants).where(participants.c.id == bindparam("whose")).returning(participants)
+
+
 def _change(tx: Transaction, person: Participant, **values: Any) -> Participant:
-    row = tx.execute(
-        update(participants).where(participants.c.id == person.id).values(**values).returning(participants)
-    ).one()
-    return Participant.of(row)
+    return Participant.of(tx.execute(_CHANGE, {"whose": person.id, **values}).one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,14 +291,5 @@ def duration_minutes(tx: Transaction, participant_id: str) -> float:
 
 def seats_in_use(tx: Transaction, meeting_id: str) -> int:
     """Count the attendees inside; equals `meetings.seats_taken` (invariant I3)."""
-    return int(
-        tx.scalar(
-            select(func.count())
-            .select_from(participants)
-            .where(
-                participants.c.meeting_id == meeting_id,
-                participants.c.status == JOINED,
-                participants.c.role == ATTENDEE,
-            )
-        )
-    )
+    seated = (participants.c.meeting_id == meeting_id, participants.c.status == JOINED, participants.c.role == ATTENDEE)
+    return int(tx.scalar(select(func.count()).select_from(participants).where(*seated)))

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from shared.core.cache import Cache
 from shared.core.transaction import Transaction
@@ -14,12 +14,15 @@ from shared.policies.models import Policy, policies
 KIND = "policy"
 
 
+_OF_MEETING = select(policies).where(policies.c.meeting_id == bindparam("meeting_id"))
+
+
 def get_policy(tx: Transaction, meeting: Meeting) -> Policy:
     """Return the policy of a meeting. Every meeting has one; if it cannot be read, nobody gets in (fail closed)."""
     known: Policy | None = tx.cache.get(KIND, meeting.id, meeting.policy_version)
     if known is not None:
         return known
-    policy = Policy.of(tx.execute(select(policies).where(policies.c.meeting_id == meeting.id)).one())
+    policy = Policy.of(tx.execute(_OF_MEETING, {"meeting_id": meeting.id}).one())
     tx.cache.put(KIND, meeting.id, policy.version, policy)
     return policy
 
