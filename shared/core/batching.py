@@ -20,13 +20,13 @@ class NotTogether(Exception):
 
 
 class _Turn(Generic[Item, Answer]):
-    """One caller, and what became of the item: `outcome` is None as long as the caller has to lead the next batch."""
+    """One caller with its items, and what became of them: None as long as the caller has to lead the next batch."""
 
-    __slots__ = ("_is_up", "item", "outcome")
+    __slots__ = ("_is_up", "items", "outcomes")
 
-    def __init__(self, item: Item) -> None:
-        self.item = item
-        self.outcome: tuple[Answer | Exception] | None = None
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        self.outcomes: Sequence[Answer | Exception] | None = None
         self._is_up: threading.Event | None = None
 
     def prepare_to_wait(self) -> None:
@@ -44,9 +44,10 @@ class _Turn(Generic[Item, Answer]):
 class Batcher(Generic[Item, Answer]):
     """Collects calls with the same key into batches, one at a time for each key; any thread or greenlet may call.
 
-    `work` gets at most `limit` items in the order of their arrival, and returns for each its result, or an exception
-    that its caller is to get. When `work` itself raises, an item that was alone gets the exception; several are each
-    done once more alone, by their callers, unless it was ServiceUnavailable, which all of them get.
+    `work` gets items in the order of their arrival, and returns for each its result, or an exception that its caller
+    is to get. A batch takes in callers until it has `limit` items. When `work` itself raises, an item that was alone
+    gets the exception; several are each done once more alone, by their callers, unless it was ServiceUnavailable,
+    which all of them get.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Sequence[Answer | Exception]], limit: int = 64) -> None:
@@ -60,7 +61,14 @@ class Batcher(Generic[Item, Answer]):
 
         An item may be tried twice: the first time together with others, which then left nothing behind.
         """
-        turn: _Turn[Item, Answer] = _Turn(item)
+        (outcome,) = self.run_all([item], key)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def run_all(self, items: Sequence[Item], key: Hashable = None) -> list[Answer | Exception]:
+        """Have items done in this order; return for each what `run` returns or raises."""
+        turn: _Turn[Item, Answer] = _Turn(items)
         with self._lock:
             queue = self._waiting.get(key)
             if queue is None:
@@ -70,24 +78,32 @@ class Batcher(Generic[Item, Answer]):
                 queue.append(turn)
         if queue is not None:
             turn.wait()
-        if turn.outcome is None:
+        if turn.outcomes is None:
             self._lead(turn, key)
-        assert turn.outcome is not None
-        (outcome,) = turn.outcome
-        if isinstance(outcome, NotTogether):
-            (outcome,) = self._work([item])
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+        assert turn.outcomes is not None
+        return [
+            self._alone(item) if isinstance(outcome, NotTogether) else outcome
+            for item, outcome in zip(items, turn.outcomes, strict=True)
+        ]
+
+    def _alone(self, item: Item) -> Answer | Exception:
+        try:
+            return self._work([item])[0]
+        except Exception as broken:
+            return broken
 
     def _lead(self, turn: _Turn[Item, Answer], key: Hashable) -> None:
         """Work for all who wait, and hand over to whoever came meanwhile."""
+        batch, items = [turn], list(turn.items)
         with self._lock:
             queue = self._waiting[key]
-            batch = [turn, *(queue.popleft() for _ in range(min(len(queue), self._limit - 1)))]
+            while queue and len(items) < self._limit:
+                batch.append(queue.popleft())
+                items += batch[-1].items
         try:
-            for one, outcome in zip(batch, self._outcomes([one.item for one in batch]), strict=True):
-                one.outcome = (outcome,)
+            outcomes = iter(self._outcomes(items))
+            for one in batch:
+                one.outcomes = [next(outcomes) for _ in one.items]
         finally:
             with self._lock:
                 if queue:
@@ -95,7 +111,8 @@ class Batcher(Generic[Item, Answer]):
                 else:
                     del self._waiting[key]
             for one in batch[1:]:
-                one.outcome = one.outcome or (NotTogether(),)  # the leader was killed
+                if one.outcomes is None:  # the leader was killed
+                    one.outcomes = [NotTogether() for _ in one.items]
                 one.wake()
 
     def _outcomes(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:

@@ -5,6 +5,7 @@ and nobody's acknowledgement is held back for others to come (shared.core.batchi
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from shared.core.batching import Batcher, NotTogether
 from shared.core.database import TransactionConflict
@@ -26,12 +27,25 @@ class Committer:
         self.runtime = runtime
         self._batcher: Batcher[Ask, Committed] = Batcher(self._commit_all)
 
-    def commit(self, ask: Ask) -> Committed:
-        """Do what a frame asks for; return where its event stands, also when it was done before.
-
-        Raises what the handler raises, IdempotencyKeyReused, TransactionConflict, ServiceUnavailable.
+    def commit(self, asks: Sequence[Ask]) -> list[Committed | Exception]:
+        """Do what frames of one connection ask for, in their order; return for each where its event stands, also when
+        it was done before, or why not: what the handler raises, IdempotencyKeyReused, TransactionConflict,
+        ServiceUnavailable, or an error of ours.
         """
-        return self._batcher.run(ask, ask.sender.meeting_id) if ask.may_join else self._commit(ask)
+        outcomes: list[Committed | Exception] = []
+        for may_join, group in groupby(asks, key=lambda ask: ask.may_join):
+            if may_join:
+                some = list(group)
+                outcomes += self._batcher.run_all(some, some[0].sender.meeting_id)
+            else:
+                outcomes += map(self._try, group)
+        return outcomes
+
+    def _try(self, ask: Ask) -> Committed | Exception:
+        try:
+            return self._commit(ask)
+        except Exception as refused:
+            return refused
 
     def _commit_all(self, asks: Sequence[Ask]) -> Sequence[Committed | Exception]:
         """Commit several; whatever is not plain sailing is left to be done alone."""

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +16,7 @@ from shared.core.idempotency import Request
 from shared.core.transaction import Position
 from web.http.limits import count_message
 from web.http.schema import messages_of
-from web.realtime.committer import Committer
+from web.realtime.committer import Committed, Committer
 from web.realtime.frame_types import FRAME_TYPES, Ask, Sender
 from web.realtime.tally import TALLY
 
@@ -32,8 +34,33 @@ class Outcome:
     is_ping: bool = False
 
 
-def dispatch(committer: Committer, sender: Sender, raw: bytes) -> Outcome:
-    """Do what a frame asks for, and return the ack or the error. Raises nothing."""
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A frame that is good as far as one can tell without the database."""
+
+    frame_id: Any
+    ask: Ask
+
+
+def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], patience: int) -> list[Outcome]:
+    """Do what frames of one connection ask for, in their order; return for each the ack or the error. Raises nothing.
+
+    Frames that are kept and came together are committed together where that is possible. What comes behind the
+    `patience`-th malformed frame is not looked at.
+    """
+    steps: list[Outcome | _Pending] = []
+    for raw in frames:
+        steps.append(_begin(committer, sender, raw))
+        patience -= isinstance(steps[-1], Outcome) and steps[-1].is_malformed
+        if not patience:
+            break
+    committed = iter(committer.commit([step.ask for step in steps if isinstance(step, _Pending)]))
+    return [_finish(step, next(committed)) if isinstance(step, _Pending) else step for step in steps]
+
+
+def _begin(committer: Committer, sender: Sender, raw: bytes) -> Outcome | _Pending:
+    """Read a frame. What is not kept is done; what is kept waits to be committed."""
+    time.sleep(0)  # one read may bring hundreds of frames; others get their turn between them
     frame_id: Any = None
     try:
         try:
@@ -46,17 +73,29 @@ def dispatch(committer: Committer, sender: Sender, raw: bytes) -> Outcome:
         if message["type"] == "ping":
             TALLY.received("ping")
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
-        position = _run(committer, sender, message)
-        return Outcome(ack(frame_id, position) if frame_id is not None else None)
-    except _NotJson as broken:
-        return Outcome(error(None, broken), is_malformed=True)
-    except DomainError as refusal:
-        return Outcome(error(frame_id if _is_frame_id(frame_id) else None, refusal))
-    except TransactionConflict:
+        ask = _ask(committer, sender, message)
+        if ask is not None:
+            return _Pending(frame_id, ask)
+        return Outcome(ack(frame_id, None) if frame_id is not None else None)
+    except Exception as refused:
+        return _refused(sender, frame_id if _is_frame_id(frame_id) else None, refused)
+
+
+def _finish(step: _Pending, committed: Committed | Exception) -> Outcome:
+    if isinstance(committed, Exception):
+        return _refused(step.ask.sender, step.frame_id, committed)
+    return Outcome(ack(step.frame_id, committed) if step.frame_id is not None else None)
+
+
+def _refused(sender: Sender, frame_id: Any, why: Exception) -> Outcome:
+    if isinstance(why, _NotJson):
+        return Outcome(error(None, why), is_malformed=True)
+    if isinstance(why, DomainError):
+        return Outcome(error(frame_id, why))
+    if isinstance(why, TransactionConflict):
         return Outcome(error(frame_id, ServiceUnavailable()))
-    except Exception:
-        log.exception("frame_failed", extra={"meeting_id": sender.meeting_id})
-        return Outcome(error(frame_id if _is_frame_id(frame_id) else None, InternalError()))
+    log.error("frame_failed", extra={"meeting_id": sender.meeting_id}, exc_info=why)
+    return Outcome(error(frame_id, InternalError()))
 
 
 class _NotJson(MalformedBody):
@@ -124,7 +163,8 @@ def _is_frame_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _run(committer: Committer, sender: Sender, message: dict[str, Any]) -> Position | None:
+def _ask(committer: Committer, sender: Sender, message: dict[str, Any]) -> Ask | None:
+    """Return what a frame asks for; None for a signal, which is told. Raises what keeps it from being done."""
     kind = FRAME_TYPES[message["type"]]
     TALLY.received(kind.name)
     wanted = message["data"]
@@ -141,7 +181,7 @@ def _run(committer: Committer, sender: Sender, message: dict[str, Any]) -> Posit
     if "id" in message:
         body = strict_json.dumps([message["type"], message["data"]])
         once = Request(sender.participant_id, "ws", str(message["id"]), body)
-    return committer.commit(Ask(kind, sender, wanted, once))
+    return Ask(kind, sender, wanted, once)
 
 
 def ack(frame_id: Any, position: Position | None) -> bytes:

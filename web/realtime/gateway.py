@@ -175,7 +175,7 @@ def _listen(engine: Realtime, connection: Connection) -> None:
             messages = reader.feed(data)
         except FrameError as violation:
             messages, broken = violation.messages, violation
-        if not all(map(inbound.take, messages)):
+        if not inbound.take(messages):
             return
         if broken is not None:
             connection.close(broken.close_code, broken.reason)

@@ -1,6 +1,7 @@
 """What arrives on one connection, and how much patience is left with its sender."""
 
 import time
+from collections.abc import Sequence
 
 from shared.realtime import close_codes
 from shared.realtime.envelope import direct_frame
@@ -29,8 +30,27 @@ class Inbound:
         self._malformed = 0
         self._refused = 0
 
-    def take(self, message: Message) -> bool:
-        """Handle one message. False when the connection is over."""
+    def take(self, messages: Sequence[Message]) -> bool:
+        """Handle what one read has brought. False when the connection is over.
+
+        Text frames in a row are dispatched together; everything is answered in the order in which it came.
+        """
+        texts: list[bytes] = []
+        for message in messages:
+            if message.opcode == TEXT and self._connection.closing_since is None and self._has_credit():
+                texts.append(message.payload)
+            elif not (self._dispatch(texts) and self._take(message)):
+                return False
+            else:
+                texts = []
+        return self._dispatch(texts)
+
+    def _has_credit(self) -> bool:
+        """Tell whether one more message is allowed; one that is refused costs nothing."""
+        return not self._limits_are_on or self._bucket.take()
+
+    def _take(self, message: Message) -> bool:
+        """Handle a message that is not to be dispatched."""
         connection = self._connection
         if message.opcode == CLOSE:
             connection.has_said_goodbye = True
@@ -38,13 +58,12 @@ class Inbound:
             return False
         if connection.closing_since is not None:
             return True  # our close frame is out; only the peer's is awaited
-        if self._limits_are_on and not self._bucket.take():
+        if message.opcode == TEXT or not self._has_credit():
             return self._refuse(message)
         self._refused = 0
         if message.opcode == PING:
             connection.write(encode_pong(message.payload))
-            return True
-        return message.opcode != TEXT or self._dispatch(message.payload)
+        return True
 
     def _refuse(self, message: Message) -> bool:
         self._refused += 1
@@ -57,17 +76,23 @@ class Inbound:
             self._connection.write(encode_text(dispatch.error(None, refusal)))
         return True
 
-    def _dispatch(self, payload: bytes) -> bool:
-        time.sleep(0)  # one read may bring hundreds of frames; others get their turn between them
-        outcome = dispatch.dispatch(self._committer, self._person, payload)
-        if outcome.is_ping:
-            now = self._runtime.now()
-            self._connection.write(encode_text(direct_frame("pong", self._connection.meeting_id, {}, now)))
-        if outcome.frame is not None:
-            self._connection.write(encode_text(outcome.frame))
-        if outcome.is_malformed:
-            self._malformed += 1
-            if self._malformed >= MALFORMED_LIMIT:
-                self._connection.close(close_codes.MALFORMED, "three frames were not valid JSON")
-                return False
+    def _dispatch(self, texts: list[bytes]) -> bool:
+        if not texts:
+            return True
+        self._refused = 0
+        answers: list[bytes] = []
+        patience = MALFORMED_LIMIT - self._malformed
+        for outcome in dispatch.dispatch(self._committer, self._person, texts, patience):
+            if outcome.is_ping:
+                now = self._runtime.now()
+                answers.append(encode_text(direct_frame("pong", self._connection.meeting_id, {}, now)))
+            if outcome.frame is not None:
+                answers.append(encode_text(outcome.frame))
+            if outcome.is_malformed:
+                self._malformed += 1
+        if answers:
+            self._connection.write(b"".join(answers))
+        if self._malformed >= MALFORMED_LIMIT:
+            self._connection.close(close_codes.MALFORMED, "three frames were not valid JSON")
+            return False
         return True

@@ -117,6 +117,18 @@ def test_a_database_that_is_away_is_not_asked_again_for_each() -> None:
     assert isinstance(bench.got["b"], ServiceUnavailable)
 
 
+def test_several_items_of_one_caller_stay_in_order_and_get_an_answer_each() -> None:
+    bench = Bench(limit=2)
+    refusal = ValueError("no")
+    bench.answers = {"b": refusal}
+    assert bench.batcher.run_all(["a", "b", "c"], "k") == ["A", refusal, "C"]
+    assert bench.batches == [["a", "b", "c"]]
+    bench.answers = {"all": KeyError("poison"), "c": KeyError("poison")}
+    outcomes = bench.batcher.run_all(["a", "b", "c", "d"], "k")
+    assert bench.batches[1:] == [["a", "b", "c", "d"], ["a"], ["b"], ["c"], ["d"]]
+    assert [type(one) for one in outcomes] == [str, str, KeyError, str]
+
+
 def test_what_an_item_alone_raises_reaches_its_caller() -> None:
     def work(_: Sequence[str]) -> list[str | Exception]:
         raise LookupError("a")

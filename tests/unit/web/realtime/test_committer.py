@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from shared.chat.models import messages
 from shared.core import ledger
-from shared.core.errors import DomainError, ServiceUnavailable
+from shared.core.errors import DomainError, NotFound, ServiceUnavailable
 from shared.core.idempotency import Request
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Position
@@ -61,13 +61,10 @@ class Room:
             return commit_all(batch)
 
         def commit(n: int) -> None:
-            try:
-                outcomes[n] = self.committer.commit(asks[n])
-            except Exception as refused:
-                outcomes[n] = refused
+            (outcomes[n],) = self.committer.commit([asks[n]])
 
         monkeypatch.setattr(self.committer._batcher, "_work", hold)
-        first = threading.Thread(target=self.committer.commit, args=(self.ask(0, "first"),))
+        first = threading.Thread(target=self.committer.commit, args=([self.ask(0, "first")],))
         first.start()
         assert began.wait(5)
         threads = []
@@ -121,7 +118,7 @@ def test_p4_one_that_was_done_before_is_acknowledged_as_before_and_the_others_ar
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = room.ask(1, "again", "same")
-    at = room.committer.commit(again)
+    (at,) = room.committer.commit([again])
     outcomes = room.together(monkeypatch, room.ask(0, "a", "1"), again, room.ask(2, "b", "2"))
     assert outcomes[1] == at
     assert sorted(text for text, _ in room.written()) == ["a", "again", "b", "first"]
@@ -158,12 +155,18 @@ def test_the_policy_holds_for_each(app: Flask, runtime: Runtime, world: World, m
 def test_a_meeting_that_ended_refuses_all_of_them(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = [room.ask(n, "late", f"{n}") for n in range(3)]
     assert room.host.post(f"/meetings/{room.id}/end").status == 200
-    with pytest.raises(DomainError):
-        room.committer.commit(room.ask(0, "late"))
-    monkeypatch.setattr(threading, "excepthook", lambda _: None)
     outcomes = room.together(monkeypatch, *asks)
     assert {getattr(one, "code", one) for one in outcomes} == {"MEETING_ENDED"}
     assert room.written() == []
+
+
+def test_frames_that_one_read_has_brought_are_committed_in_their_order(room: Room) -> None:
+    to = room.senders[1].participant_id
+    asks = [room.ask(0, "a", "1"), room.ask(0, "b", "2"), room.ask(0, "psst", "3", recipient_id=to)]
+    outcomes = room.committer.commit([*asks, room.ask(0, "c"), room.ask(0, "no", reply_to="0" * 26), asks[0]])
+    kinds = [Position, Position, Position, Position, NotFound, Position]
+    assert ([type(one) for one in outcomes], outcomes[5]) == (kinds, outcomes[0])
+    assert [text for text, _ in room.written() if text != "psst"] == ["a", "b", "c"]
 
 
 def test_private_messages_go_alone(room: Room) -> None:

@@ -79,9 +79,15 @@ def answer(outcome: Outcome) -> Any:
     return None if outcome.frame is None else json.loads(outcome.frame)
 
 
+def done(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
+    """Return what becomes of a frame."""
+    (outcome,) = dispatch(Committer(runtime), sender, [raw], 3)
+    return outcome
+
+
 def send(runtime: Runtime, sender: Sender, **message: Any) -> Any:
     """Dispatch a frame and return the answer."""
-    return answer(dispatch(Committer(runtime), sender, json.dumps(message).encode()))
+    return answer(done(runtime, sender, json.dumps(message).encode()))
 
 
 def test_a_kept_frame_with_an_id_is_acknowledged_with_its_place(
@@ -157,15 +163,15 @@ def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_a
 @pytest.mark.parametrize("with_data", [True, False])
 def test_a_ping_asks_for_a_pong_and_an_ack_when_it_has_an_id(runtime: Runtime, sender: Sender, with_data: bool) -> None:
     message = {"type": "ping", **({"data": {}} if with_data else {})}
-    outcome = dispatch(Committer(runtime), sender, json.dumps(message).encode())
+    outcome = done(runtime, sender, json.dumps(message).encode())
     assert (outcome.is_ping, outcome.frame) == (True, None)
-    outcome = dispatch(Committer(runtime), sender, json.dumps({**message, "id": "p"}).encode())
+    outcome = done(runtime, sender, json.dumps({**message, "id": "p"}).encode())
     assert (outcome.is_ping, answer(outcome)) == (True, {"type": "ack", "id": "p", "stream": None, "seq": None})
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"nonsense", b'{"type":"ping",}', b"\xff", b"[1,]", b'{"a":01}'])
 def test_what_is_no_json_to_anybody_counts_as_malformed(runtime: Runtime, sender: Sender, raw: bytes) -> None:
-    outcome = dispatch(Committer(runtime), sender, raw)
+    outcome = done(runtime, sender, raw)
     assert outcome.is_malformed
     assert (answer(outcome)["code"], answer(outcome)["id"]) == ("MALFORMED_JSON", None)
 
@@ -190,7 +196,7 @@ def test_what_is_no_json_to_anybody_counts_as_malformed(runtime: Runtime, sender
 def test_s79_s82_s84_what_only_we_refuse_is_an_error_with_its_id_and_does_not_count(
     runtime: Runtime, sender: Sender, calls: list[Any], raw: bytes, frame_id: Any
 ) -> None:
-    outcome = dispatch(Committer(runtime), sender, raw)
+    outcome = done(runtime, sender, raw)
     assert not outcome.is_malformed
     assert (answer(outcome)["code"], answer(outcome)["id"]) == ("VALIDATION_ERROR", frame_id)
     assert calls == []
@@ -255,3 +261,34 @@ def test_a_refusal_of_the_service_is_told_and_undone(runtime: Runtime, world: Wo
         gone = Sender(meeting_id, seat["participant_id"], person.actor)
         refused = send(runtime, gone, type="chat", data={"content": "x"}, id="c")
     assert (refused["code"], refused["id"]) == ("INSUFFICIENT_PERMISSION", "c")
+
+
+def test_frames_that_came_together_are_answered_in_their_order(
+    runtime: Runtime, sender: Sender, calls: list[Any]
+) -> None:
+    frames = [
+        {"type": "note", "data": {"text": "a"}, "id": 1},
+        {"type": "ping", "id": 2},
+        {"type": "chat", "data": {"content": "b", "message_type": "text"}, "id": 3},
+        {"type": "chat", "data": {}, "id": 4},
+        {"type": "chat", "data": {"content": "c", "message_type": "text"}, "id": 5},
+    ]
+    outcomes = dispatch(Committer(runtime), sender, [json.dumps(one).encode() for one in frames], 3)
+    told = [answer(one) for one in outcomes]
+    assert [(one["type"], one["id"]) for one in told] == [
+        ("ack", 1),
+        ("ack", 2),
+        ("ack", 3),
+        ("error", 4),
+        ("ack", 5),
+    ]
+    assert told[4]["seq"] == told[2]["seq"] + 1
+
+
+def test_nobody_looks_at_what_comes_behind_one_malformed_frame_too_many(
+    runtime: Runtime, sender: Sender, calls: list[Any]
+) -> None:
+    note = json.dumps({"type": "note", "data": {"text": "a"}}).encode()
+    outcomes = dispatch(Committer(runtime), sender, [b"{", note, b"[", note], 2)
+    assert [one.is_malformed for one in outcomes] == [True, False, True]
+    assert len(calls) == 1
