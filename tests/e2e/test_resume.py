@@ -46,7 +46,9 @@ def test_p1_what_was_missed_follows_in_order_and_then_what_is_live(stack: Stack,
             assert [(f["seq"], f["data"]["content"]) for f in frames if f["stream"] == "me"] == [
                 (cursors["me"] + 1, "psst")
             ]
-            assert chats([f for f in frames if f["stream"] == "meeting"])[-1] == f"live {at is stack}"  # order is per stream
+            assert (
+                chats([f for f in frames if f["stream"] == "meeting"])[-1] == f"live {at is stack}"
+            )  # order is per stream
 
 
 def test_resuming_at_the_head_is_a_recovery_of_nothing(stack: Stack) -> None:
