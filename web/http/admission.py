@@ -1,0 +1,163 @@
+"""Admission: how many requests work at once, and who waits (promises P13, F16).
+
+Without a limit every request of a crowd begins at once, each waits for all others, and all are late. So a few work,
+some wait in line for as long as somebody would wait for an answer, and the rest are told at once to come back.
+
+One meeting gets half of it at most: while its row is locked its requests all wait for the lock, and they must not
+take the places of everybody else's.
+"""
+
+import threading
+from collections import Counter
+from functools import partial
+
+from flask import Flask, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from shared.core.errors import ServiceUnavailable
+from shared.core.metrics import REFUSED, WAITING
+from shared.core.settings import Settings
+
+# What asks no database, or asks it how we are, must answer when nothing else does. A WebSocket has limits of its own
+# (web.realtime.handshake) and lasts as long as its meeting. Anything that is not named here is gated.
+UNGATED = frozenset({"health", "metrics", "api-docs", "asyncapi", "assets", "realtime"})
+
+
+# A request that waits so long and then works is answered within two seconds (P13).
+PATIENCE_SECONDS = 1.0
+
+
+class _Waiter:
+    """A request in line. `is_in` changes under the gate's lock only."""
+
+    __slots__ = ("called", "is_in", "key")
+
+    def __init__(self, key: str | None) -> None:
+        self.key = key
+        self.called = threading.Event()
+        self.is_in = False
+
+
+class Gate:
+    """`slots` requests are in at once, `places` more wait in the order in which they came, each `patience` seconds.
+
+    Requests with the same key have half of the slots and half of the places between them, rounded up; those without
+    a key (None) share nothing. Works between threads as between greenlets.
+    """
+
+    def __init__(self, slots: int, places: int, patience: float) -> None:
+        self.patience = patience
+        self._free = slots
+        self._places = places
+        self._slots_per_key = (slots + 1) // 2
+        self._places_per_key = (places + 1) // 2
+        self._lock = threading.Lock()
+        self._in: Counter[str] = Counter()
+        self._in_line: Counter[str] = Counter()
+        self._line: dict[_Waiter, None] = {}  # a list from which anybody can step out
+
+    def enter(self, key: str | None) -> None:
+        """Take a slot, or wait for one. Whoever is in calls `leave(key)`, once. Raises ServiceUnavailable."""
+        with self._lock:
+            # Nobody in line is passed: with a slot free, all who wait there wait for their own key.
+            if self._may_enter(key):
+                self._take(key)
+                return
+            waiter = self._queue_up(key)
+        try:
+            waiter.called.wait(self.patience)
+        except BaseException:  # a greenlet can be killed where it waits
+            if self._is_in_after_all(waiter):
+                self.leave(key)
+            raise
+        if not self._is_in_after_all(waiter):
+            raise _refusal("patience")
+
+    def leave(self, key: str | None) -> None:
+        """Give a slot back: to the first in line who may have it, who alone is woken."""
+        with self._lock:
+            self._free += 1
+            if key is not None:
+                _decrease(self._in, key)
+            # One who leaves lets one in at most: others wait for a key that is as full as before.
+            for waiter in self._line:
+                if self._may_enter(waiter.key):
+                    self._step_out(waiter)
+                    self._take(waiter.key)
+                    waiter.is_in = True
+                    waiter.called.set()
+                    return
+
+    def _may_enter(self, key: str | None) -> bool:
+        return self._free > 0 and (key is None or self._in[key] < self._slots_per_key)
+
+    def _take(self, key: str | None) -> None:
+        self._free -= 1
+        if key is not None:
+            self._in[key] += 1
+
+    def _queue_up(self, key: str | None) -> _Waiter:
+        if len(self._line) >= self._places or (key is not None and self._in_line[key] >= self._places_per_key):
+            raise _refusal("line")
+        waiter = _Waiter(key)
+        self._line[waiter] = None
+        if key is not None:
+            self._in_line[key] += 1
+        WAITING.inc()
+        return waiter
+
+    def _step_out(self, waiter: _Waiter) -> None:
+        del self._line[waiter]
+        if waiter.key is not None:
+            _decrease(self._in_line, waiter.key)
+        WAITING.dec()
+
+    def _is_in_after_all(self, waiter: _Waiter) -> bool:
+        """Tell whether a waiter was let in, if only at the very end of its patience; if not, it is out of the line."""
+        with self._lock:
+            if not waiter.is_in:
+                self._step_out(waiter)
+            return waiter.is_in
+
+
+def _decrease(counts: Counter[str], key: str) -> None:
+    """Count one less. A key that counts nothing is forgotten: keys are what clients send."""
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+def _refusal(why: str) -> ServiceUnavailable:
+    REFUSED.labels(why).inc()
+    return ServiceUnavailable("Too many requests at once; try again.")
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Gate the doors. Must come before any hook that does work."""
+    gate = Gate(settings.http_max_in_flight, settings.http_max_waiting, PATIENCE_SECONDS)
+    app.extensions["parley-gate"] = gate
+
+    def enter() -> None:
+        if request.endpoint is None or request.blueprint in UNGATED or request.method == "OPTIONS":
+            return
+        _read_body()
+        key = (request.view_args or {}).get("meeting_id")
+        gate.enter(key)
+        g.leave_gate = partial(gate.leave, key)
+
+    def leave(_: BaseException | None) -> None:
+        # Also after a refusal of this or a later hook. An answer is whole by now: who reads it slowly holds no slot.
+        leave_gate = g.pop("leave_gate", None)
+        if leave_gate is not None:
+            leave_gate()
+
+    app.before_request(enter)
+    app.teardown_request(leave)
+
+
+def _read_body() -> None:
+    """Read the body first: a few who send theirs slowly would hold all slots otherwise."""
+    try:
+        request.get_data(cache=True)
+    except RequestEntityTooLarge:
+        return  # the door will say so, after what it has to say about the credential
