@@ -7,11 +7,12 @@ One meeting gets half of it at most: while its row is locked its requests all wa
 take the places of everybody else's.
 """
 
+import itertools
 import threading
+import time
 from collections import Counter
-from functools import partial
 
-from flask import Flask, g, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.core.errors import ServiceUnavailable
@@ -22,24 +23,31 @@ from shared.core.settings import Settings
 # (web.realtime.handshake) and lasts as long as its meeting. Anything that is not named here is gated.
 UNGATED = frozenset({"health", "metrics", "api-docs", "asyncapi", "assets", "realtime"})
 
-
-# A request that waits so long and then works is answered within two seconds (P13).
-PATIENCE_SECONDS = 1.0
+# Waiting and work together: with the way there and back an answer takes two seconds at most (P13).
+PATIENCE_SECONDS = 1.75
+# However slow the work is: a slot that becomes free must find somebody who waits for it.
+LEAST_PATIENCE_SECONDS = 0.1
+# How much of the slowest work is remembered after one more request: half after fifty.
+_FADING = 0.986
 
 
 class _Waiter:
     """A request in line. `is_in` changes under the gate's lock only."""
 
-    __slots__ = ("called", "is_in", "key")
+    __slots__ = ("called", "came", "is_in", "key")
 
     def __init__(self, key: str | None) -> None:
         self.key = key
+        self.came = time.monotonic()
         self.called = threading.Event()
         self.is_in = False
 
 
 class Gate:
-    """`slots` requests are in at once, `places` more wait in the order in which they came, each `patience` seconds.
+    """`slots` requests are in at once, `places` more wait in the order in which they came.
+
+    Each waits `patience` seconds, less what the slowest took that was in of late: to be let in so late that the answer
+    comes too late helps nobody. A line that lasts is kept short by that; more of it would not get more work done.
 
     Requests with the same key have half of the slots and half of the places between them, rounded up; those without
     a key (None) share nothing. Works between threads as between greenlets.
@@ -47,6 +55,7 @@ class Gate:
 
     def __init__(self, slots: int, places: int, patience: float) -> None:
         self.patience = patience
+        self._slowest = 0.0
         self._free = slots
         self._places = places
         self._slots_per_key = (slots + 1) // 2
@@ -57,28 +66,31 @@ class Gate:
         self._line: dict[_Waiter, None] = {}  # a list from which anybody can step out
 
     def enter(self, key: str | None) -> None:
-        """Take a slot, or wait for one. Whoever is in calls `leave(key)`, once. Raises ServiceUnavailable."""
+        """Take a slot, or wait for one. Whoever is in calls `leave`, once. Raises ServiceUnavailable."""
         with self._lock:
             # Nobody in line is passed: with a slot free, all who wait there wait for their own key.
             if self._may_enter(key):
                 self._take(key)
                 return
             waiter = self._queue_up(key)
+            patience = self._patience_left()
         try:
-            waiter.called.wait(self.patience)
+            waiter.called.wait(patience)
         except BaseException:  # a greenlet can be killed where it waits
             if self._is_in_after_all(waiter):
-                self.leave(key)
+                self.leave(key, 0.0)
             raise
         if not self._is_in_after_all(waiter):
             raise _refusal("patience")
 
-    def leave(self, key: str | None) -> None:
-        """Give a slot back: to the first in line who may have it, who alone is woken."""
+    def leave(self, key: str | None, took: float) -> None:
+        """Give a slot back after `took` seconds: to the first in line who may have it, who alone is let in."""
         with self._lock:
+            self._slowest = max(took, self._slowest * _FADING)
             self._free += 1
             if key is not None:
                 _decrease(self._in, key)
+            self._refuse_late()
             # One who leaves lets one in at most: others wait for a key that is as full as before.
             for waiter in self._line:
                 if self._may_enter(waiter.key):
@@ -87,6 +99,16 @@ class Gate:
                     waiter.is_in = True
                     waiter.called.set()
                     return
+
+    def _patience_left(self) -> float:
+        return max(LEAST_PATIENCE_SECONDS, self.patience - self._slowest)
+
+    def _refuse_late(self) -> None:
+        """Send away who came when the work was faster, and has waited too long for what it takes by now."""
+        latest = time.monotonic() - self._patience_left()
+        for waiter in list(itertools.takewhile(lambda waiter: waiter.came < latest, self._line)):
+            self._step_out(waiter)
+            waiter.called.set()
 
     def _may_enter(self, key: str | None) -> bool:
         return self._free > 0 and (key is None or self._in[key] < self._slots_per_key)
@@ -115,7 +137,7 @@ class Gate:
     def _is_in_after_all(self, waiter: _Waiter) -> bool:
         """Tell whether a waiter was let in, if only at the very end of its patience; if not, it is out of the line."""
         with self._lock:
-            if not waiter.is_in:
+            if waiter in self._line:
                 self._step_out(waiter)
             return waiter.is_in
 
@@ -143,15 +165,23 @@ def install(app: Flask, settings: Settings) -> None:
         _read_body()
         key = (request.view_args or {}).get("meeting_id")
         gate.enter(key)
-        g.leave_gate = partial(gate.leave, key)
+        g.admitted = key, time.monotonic()
+
+    def measure(response: Response) -> Response:
+        # What waited for a lock or a server in vain says nothing of how long work takes: one locked meeting would
+        # leave the others no patience.
+        if "admitted" in g and response.status_code != 503:
+            g.worked = time.monotonic() - g.admitted[1]
+        return response
 
     def leave(_: BaseException | None) -> None:
         # Also after a refusal of this or a later hook. An answer is whole by now: who reads it slowly holds no slot.
-        leave_gate = g.pop("leave_gate", None)
-        if leave_gate is not None:
-            leave_gate()
+        admitted = g.pop("admitted", None)
+        if admitted is not None:
+            gate.leave(admitted[0], g.pop("worked", 0.0))
 
     app.before_request(enter)
+    app.after_request(measure)
     app.teardown_request(leave)
 
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask, abort
+from flask import Blueprint, Flask, abort, request
 from prometheus_client import REGISTRY
 
 from shared.core.ids import new_id
@@ -34,10 +34,10 @@ class Hall:
     def _doors(self) -> Blueprint:
         doors = Blueprint("hall", __name__, url_prefix="/api/v1")
 
-        def stay(meeting_id: str | None = None) -> str:
+        def stay(meeting_id: str | None = None) -> tuple[str, int]:
             self._here.release()
             assert self._end.wait(LONG)
-            return "gone"
+            return "gone", int(request.args.get("status", 200))
 
         def fall() -> str:
             raise RuntimeError("a bug")
@@ -156,6 +156,15 @@ def test_a_slot_comes_back_when_a_later_hook_refuses(make_world: Callable[..., W
     for _ in range(3):
         assert world.nobody().get("/meetings").status == 404
     assert world.app.extensions["parley-gate"]._free == 1
+
+
+@pytest.mark.parametrize(("status", "is_work"), [(200, True), (404, True), (503, False)])
+def test_f16_what_waited_in_vain_does_not_count_as_work(hall: Hall, status: int, is_work: bool) -> None:
+    hall.fill(1, f"/stay?status={status}")
+    threading.Event().wait(0.02)
+    hall.end()
+    assert hall.answers[0].status == status
+    assert (hall.gate._slowest >= 0.02) == is_work
 
 
 class SlowBody(BytesIO):

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from shared.core.errors import ServiceUnavailable
-from web.http.admission import Gate
+from web.http import admission
+from web.http.admission import LEAST_PATIENCE_SECONDS, Gate
 
 pytestmark = pytest.mark.once
 
@@ -22,6 +23,7 @@ class Visitor(threading.Thread):
         super().__init__(daemon=True)
         self.key = key
         self.outcome: str | None = None
+        self.took = 0.0
         self._gate = gate
         self._entered = entered
         self._decided = threading.Event()
@@ -38,7 +40,7 @@ class Visitor(threading.Thread):
         self._entered.append(self)
         self._decided.set()
         self._may_go.wait(LONG)
-        self._gate.leave(self.key)
+        self._gate.leave(self.key, self.took)
 
     def decided(self) -> str | None:
         """Wait until it is in or refused; return which."""
@@ -131,12 +133,12 @@ def test_nobody_takes_a_slot_between_the_one_who_leaves_and_the_one_who_waits() 
     waiter = threading.Thread(target=gate.enter, args=(None,))
     waiter.start()
     until(lambda: len(gate._line) == 1)
-    gate.leave(None)
-    gate.patience = 0.0
+    gate.leave(None, 0.0)
+    gate.patience = 0.0  # as little as there is
     with pytest.raises(ServiceUnavailable):  # whether the waiter has woken up already or not
         gate.enter(None)
     waiter.join(LONG)
-    gate.leave(None)
+    gate.leave(None, 0.0)
     check_empty(gate, 1)
 
 
@@ -158,8 +160,43 @@ def test_patience_ends_and_the_refusal_says_when_to_come_back() -> None:
         gate.enter(None)
     assert time.monotonic() - began >= 0.05
     assert refused.value.retry_after_seconds == 1
-    gate.leave(None)
+    gate.leave(None, 0.0)
     check_empty(gate, 1)
+
+
+def test_who_would_be_answered_too_late_is_not_let_in() -> None:
+    gate = Gate(1, 10, LONG)
+    gate.enter(None)
+    gate.leave(None, LONG)  # work takes all the patience there is
+    gate.enter(None)
+    began = time.monotonic()
+    with pytest.raises(ServiceUnavailable):
+        gate.enter(None)
+    assert LEAST_PATIENCE_SECONDS <= time.monotonic() - began < LONG
+    gate.leave(None, 0.0)
+    check_empty(gate, 1)
+
+
+def test_who_came_when_work_was_faster_is_sent_away_and_the_next_let_in() -> None:
+    crowd = Crowd(slots=2)
+    crowd.enters()
+    slow = crowd.enters()
+    early = crowd.waits()
+    time.sleep(LEAST_PATIENCE_SECONDS + 0.01)
+    late = crowd.waits()
+    slow.took = LONG
+    slow.go()
+    assert (early.decided(), late.decided()) == ("refused", "in")
+    crowd.all_go()
+    check_empty(crowd.gate, 2)
+
+
+def test_slow_work_is_forgotten_when_work_is_fast_again() -> None:
+    gate = Gate(1, 10, 1.75)
+    for took in (2.0, *[0.01] * 300):
+        gate.enter(None)
+        gate.leave(None, took)
+    assert gate._patience_left() > 1.6
 
 
 def test_f16_one_key_gets_half_of_the_slots_and_is_passed_by_the_others() -> None:
@@ -209,7 +246,7 @@ def test_a_waiter_that_is_killed_leaves_nothing_behind(is_granted: bool, monkeyp
 
     def wait(_event: threading.Event, _seconds: float) -> bool:
         if is_granted:
-            gate.leave("m")
+            gate.leave("m", 0.0)
         raise Killed
 
     monkeypatch.setattr(threading.Event, "wait", wait)
@@ -217,7 +254,7 @@ def test_a_waiter_that_is_killed_leaves_nothing_behind(is_granted: bool, monkeyp
         gate.enter("m")
     monkeypatch.undo()
     if not is_granted:
-        gate.leave("m")
+        gate.leave("m", 0.0)
     check_empty(gate, 1)
 
 
@@ -226,19 +263,20 @@ def test_a_slot_that_is_granted_as_patience_ends_is_used_and_not_lost(monkeypatc
     gate.enter("m")
 
     def wait(_event: threading.Event, _seconds: float) -> bool:
-        gate.leave("m")  # after the wait gave up, before it could say so
+        gate.leave("m", 0.0)  # after the wait gave up, before it could say so
         return False
 
     monkeypatch.setattr(threading.Event, "wait", wait)
     gate.enter("m")
     monkeypatch.undo()
     assert (gate._free, dict(gate._in)) == (0, {"m": 1})
-    gate.leave("m")
+    gate.leave("m", 0.0)
     check_empty(gate, 1)
 
 
-def test_no_slot_is_lost_or_given_twice_where_patience_and_grants_race() -> None:
+def test_no_slot_is_lost_or_given_twice_where_patience_and_grants_race(monkeypatch: pytest.MonkeyPatch) -> None:
     slots, per_key = 4, 2
+    monkeypatch.setattr(admission, "LEAST_PATIENCE_SECONDS", 0.0)
     gate = Gate(slots, 50, 0.001)  # about as long as somebody stays: grant and end of patience meet all the time
     inside: dict[str | None, int] = {None: 0, "a": 0, "b": 0}
     counting = threading.Lock()
@@ -261,7 +299,7 @@ def test_no_slot_is_lost_or_given_twice_where_patience_and_grants_race() -> None
             time.sleep(lot.uniform(0, 0.002))
             with counting:
                 inside[key] -= 1
-            gate.leave(key)
+            gate.leave(key, 0.0)
             outcomes.append(True)
 
     threads = [threading.Thread(target=come_and_go, args=(seed,)) for seed in range(40)]
