@@ -23,8 +23,10 @@ from shared.core.settings import Settings
 # (web.realtime.handshake) and lasts as long as its meeting. Anything that is not named here is gated.
 UNGATED = frozenset({"health", "metrics", "api-docs", "asyncapi", "assets", "realtime"})
 
+TOO_MANY = "Too many requests at once; try again."
+
 # Waiting and work together: with the way there and back an answer takes two seconds at most (P13).
-PATIENCE_SECONDS = 1.75
+PATIENCE_SECONDS = 1.5
 # However slow the work is: a slot that becomes free must find somebody who waits for it.
 LEAST_PATIENCE_SECONDS = 0.1
 # How much of the slowest work is remembered after one more request: half after fifty.
@@ -151,7 +153,7 @@ def _decrease(counts: Counter[str], key: str) -> None:
 
 def _refusal(why: str) -> ServiceUnavailable:
     REFUSED.labels(why).inc()
-    return ServiceUnavailable("Too many requests at once; try again.")
+    return ServiceUnavailable(TOO_MANY)
 
 
 def install(app: Flask, settings: Settings) -> None:
