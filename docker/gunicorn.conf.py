@@ -19,7 +19,13 @@ _host = os.environ.get("HOST", "127.0.0.1")
 bind = f"{f'[{_host}]' if ':' in _host else _host}:{os.environ.get('PORT', '8000')}"
 worker_class = ROLES[_role]
 workers = int(os.environ.get("WEB_CONCURRENCY", "1"))
-threads = int(os.environ.get("WEB_THREADS", "16"))  # gthread only
+# gthread only. Who waits to be let in (web/http/admission.py) holds a thread: far more threads than requests that work,
+# and SPARE_THREADS of them that nobody waits in, so that a health check and a refusal always find one.
+threads = int(os.environ.get("WEB_THREADS", "128"))
+SPARE_THREADS = 16
+if _role == "rest" and "HTTP_MAX_WAITING" not in os.environ:
+    _at_work = int(os.environ.get("HTTP_MAX_IN_FLIGHT") or "8")
+    raw_env = [f"HTTP_MAX_WAITING={max(0, threads - _at_work - SPARE_THREADS)}"]
 worker_connections = 10_000  # counts WebSockets; at the cap even health checks hang, so WS_MAX_CONNECTIONS is lower
 
 # Never preload. psycopg chooses its wait function when it is imported; imported in the arbiter, before gevent has

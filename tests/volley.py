@@ -1,6 +1,10 @@
 """Many requests at the same moment: each over a connection that is open already, all written before any is read.
 
 One thread and a selector, so that the sender costs the machine little and no request waits for another's answer.
+
+A process works on a few requests at once and lets a few more wait; on a slow machine the last of two hundred are told
+to come back. They do, as the contract tells clients to, after Retry-After and again all at once. Only what admission
+refused is sent again: of that nothing was done, so that every other answer is the first one to its request.
 """
 
 import json
@@ -8,9 +12,11 @@ import selectors
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
+
+from web.http.admission import TOO_MANY
 
 SECONDS = 30.0
 
@@ -38,11 +44,15 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """An answer, and how many seconds after the first request was written it was complete."""
+    """An answer, and how many seconds after the first request was written it was complete.
+
+    `retry_after` is how many seconds admission asks to wait; 0 when the request was let in.
+    """
 
     status: int
     body: Any
     seconds: float
+    retry_after: int = 0
 
     @property
     def code(self) -> Any:
@@ -51,7 +61,20 @@ class Hit:
 
 
 def volley(shots: Sequence[Shot]) -> list[Hit]:
-    """Send all requests at once; return their answers in the same order."""
+    """Send all requests at once, and those that were not let in again; return their answers in the same order."""
+    began = time.perf_counter()
+    hits = _salvo(shots)
+    while again := [index for index, hit in enumerate(hits) if hit.retry_after]:
+        time.sleep(max(hits[index].retry_after for index in again))
+        waited = time.perf_counter() - began
+        if waited > SECONDS:
+            raise TimeoutError(f"{len(again)} of {len(shots)} requests were not let in")
+        for index, hit in zip(again, _salvo([shots[index] for index in again]), strict=True):
+            hits[index] = replace(hit, seconds=waited + hit.seconds)
+    return hits
+
+
+def _salvo(shots: Sequence[Shot]) -> list[Hit]:
     connections = [_connect(shot) for shot in shots]
     ready = [(connection, shot.encoded()) for connection, shot in zip(connections, shots, strict=True)]
     time.sleep(0.05)  # the servers accept meanwhile
@@ -86,5 +109,9 @@ def _connect(shot: Shot) -> socket.socket:
 
 
 def _hit(answer: bytes, seconds: float) -> Hit:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return Hit(int(head.split(b" ", 2)[1]), json.loads(body), seconds)
+    head, _, raw = answer.partition(b"\r\n\r\n")
+    status, body = int(head.split(b" ", 2)[1]), json.loads(raw)
+    if status != 503 or body["message"] != TOO_MANY:
+        return Hit(status, body, seconds)
+    lines = dict(line.lower().split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
+    return Hit(status, body, seconds, int(lines["retry-after"]))

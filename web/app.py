@@ -14,7 +14,7 @@ import web.signals.socket  # noqa: F401  registers frame types
 from shared.runtime import Runtime
 from web.chat.routes import blueprint as chat
 from web.cli import commands
-from web.http import errors, health, limits, metrics, openapi, requests, tokens
+from web.http import admission, errors, health, limits, metrics, openapi, requests, tokens
 from web.http.runtime import attach
 from web.identity.routes import blueprint as identity
 from web.livekit.routes import blueprint as livekit
@@ -34,6 +34,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.url_map.strict_slashes = True
     attach(app, runtime)
     requests.install(app, settings)
+    admission.install(app, settings)
     errors.install(app)
     tokens.install(app, settings)
     limits.install(app, settings)

@@ -50,7 +50,7 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 
 STATEMENT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 2
-POOL_TIMEOUT_SECONDS = 5  # a crowd that joins one meeting at once stands in line here: 100 in a process took 2.7 s
+POOL_TIMEOUT_SECONDS = 5  # requests stand in line before (web.http.admission), handshakes and frames stand here
 
 # PostgreSQL: deadlock detected, could not serialize, lock not available is handled apart.
 _RETRY_STATES = {"40P01", "40001"}

@@ -9,6 +9,12 @@ REQUEST_SECONDS = Histogram(
     ["method", "route"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+REFUSED = Counter(
+    "parley_requests_refused_total",
+    "HTTP requests refused because too many came at once: the line was full (`line`), or took too long (`patience`).",
+    ["why"],
+)
+WAITING = Gauge("parley_requests_waiting", "HTTP requests that wait to be let in.", multiprocess_mode="livesum")
 CONNECTIONS = Gauge("parley_websocket_connections", "Open WebSockets.", multiprocess_mode="livesum")
 FRAMES_IN = Counter("parley_frames_in_total", "Frames received from clients.", ["type"])
 FRAMES_OUT = Counter("parley_frames_out_total", "Frames delivered to clients.")

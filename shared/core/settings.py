@@ -68,6 +68,12 @@ class Settings:
     livekit_api_key: str = setting("LIVEKIT_API_KEY", "", "LiveKit API key.")
     livekit_api_secret: str = setting("LIVEKIT_API_SECRET", "", "LiveKit API secret.", secret=True)
     livekit_token_ttl: int = setting("LIVEKIT_TOKEN_TTL", 600, "Seconds a media token lives, 600 at most.")
+    http_max_in_flight: int = setting(
+        "HTTP_MAX_IN_FLIGHT", 8, "Requests one process works on at once; half of them for one meeting at most."
+    )
+    http_max_waiting: int = setting(
+        "HTTP_MAX_WAITING", 512, "Requests that wait to be worked on; the rest are answered 503."
+    )
     ws_max_connections: int = setting("WS_MAX_CONNECTIONS", 9000, "Open WebSockets one process accepts.")
     ws_max_per_person: int = setting("WS_MAX_PER_PERSON", 5, "Open WebSockets of one person in a meeting.")
     ws_max_per_address: int = setting("WS_MAX_PER_ADDRESS", 2000, "Open WebSockets from one address, per process.")
@@ -139,6 +145,8 @@ def _problems(s: Settings) -> dict[str, str]:
         found["JWT_SECRET_KEY"] = "must differ from SECRET_KEY and LIVEKIT_API_SECRET"
     if not 1 <= s.livekit_token_ttl <= 600:
         found["LIVEKIT_TOKEN_TTL"] = "must be between 1 and 600 seconds"
+    if s.http_max_in_flight < 1:
+        found["HTTP_MAX_IN_FLIGHT"] = "must be 1 or more, or nobody is ever let in"
     if any(given := [x for x in (s.livekit_url, s.livekit_api_key, s.livekit_api_secret) if x]) and len(given) < 3:
         found["LIVEKIT_SERVER_URL"] = "set LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or none of them"
     if any(origin == "*" or not origin.startswith(("http://", "https://")) for origin in s.allowed_origins):

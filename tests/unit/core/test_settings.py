@@ -50,6 +50,7 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "media tokens that live long": ({"LIVEKIT_TOKEN_TTL": "601"}, "LIVEKIT_TOKEN_TTL"),
     "media tokens that do not live": ({"LIVEKIT_TOKEN_TTL": "0"}, "LIVEKIT_TOKEN_TTL"),
     "access tokens that live long": ({"ACCESS_TOKEN_TTL": "86401"}, "ACCESS_TOKEN_TTL"),
+    "no request at all": ({"HTTP_MAX_IN_FLIGHT": "0"}, "HTTP_MAX_IN_FLIGHT"),
     "no rate limits": ({"RATELIMIT_ENABLED": "false"}, "RATELIMIT_ENABLED"),
     "a rate limit that nobody can read": ({"RATELIMIT_LOGIN": "ten a minute"}, "RATELIMIT_LOGIN"),
     "an unknown environment": ({"PARLEY_ENV": "staging"}, "PARLEY_ENV"),

@@ -1,19 +1,26 @@
 """docker/gunicorn.conf.py, executed as gunicorn does."""
 
 import runpy
+from dataclasses import Field, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from shared.core.settings import Settings, default_of, environment_name
+
 pytestmark = pytest.mark.once
 
 CONFIG = Path(__file__).resolve().parents[3] / "docker" / "gunicorn.conf.py"
 
+NAMES = """
+PARLEY_ROLE HOST PORT WEB_CONCURRENCY WEB_THREADS HTTP_MAX_IN_FLIGHT HTTP_MAX_WAITING PROMETHEUS_MULTIPROC_DIR
+"""
+
 
 def read(monkeypatch: pytest.MonkeyPatch, **environ: str) -> dict[str, Any]:
-    for name in ("PARLEY_ROLE", "HOST", "PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR"):
+    for name in NAMES.split():
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
@@ -38,6 +45,23 @@ def test_an_unknown_role_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("host", "bind"), [("0.0.0.0", "0.0.0.0:9000"), ("::1", "[::1]:9000")])
 def test_it_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch, host: str, bind: str) -> None:
     assert read(monkeypatch, HOST=host, PORT="9000")["bind"] == bind
+
+
+def test_p13_where_a_waiting_request_holds_a_thread_some_threads_are_left_for_health(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for environ in ({}, {"HTTP_MAX_IN_FLIGHT": "32"}, {"WEB_THREADS": "40"}):
+        config = read(monkeypatch, PARLEY_ROLE="rest", **environ)
+        at_work = int(environ.get("HTTP_MAX_IN_FLIGHT", default_of(_field("http_max_in_flight"))))
+        ((name, waiting),) = (line.split("=") for line in config["raw_env"])
+        assert name == environment_name(_field("http_max_waiting"))
+        assert at_work + int(waiting) == config["threads"] - 16
+    assert "raw_env" not in read(monkeypatch, PARLEY_ROLE="rest", HTTP_MAX_WAITING="7")
+    assert "raw_env" not in read(monkeypatch)  # a greenlet more costs nothing
+
+
+def _field(name: str) -> "Field[Any]":
+    return next(field for field in fields(Settings) if field.name == name)
 
 
 def test_no_preload_and_no_control_socket(monkeypatch: pytest.MonkeyPatch) -> None:
