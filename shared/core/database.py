@@ -167,7 +167,6 @@ class Database:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_SECONDS,
-            pool_pre_ping=True,
             json_serializer=_dump_json,
             json_deserializer=orjson.loads,
             connect_args={"connect_timeout": 2, "options": options, "application_name": "parley"},
@@ -179,6 +178,15 @@ class Database:
 
             return ImpatientConnection.connect(*arguments, **named)
 
+        @event.listens_for(engine, "checkout")
+        def on_checkout(raw: Any, record: Any, _proxy: Any) -> None:
+            # The pool's own ping would cost a round trip and 100 us. BEGIN is sent anyway, and nothing is lost when a
+            # connection whose server went away fails at it: the pool drops all that are as old, and makes a new one.
+            if "used" not in record.info:
+                record.info["used"] = True  # was connected a moment ago; BEGIN goes with its first statement
+            elif not raw.begin():
+                raise exc.InvalidatePoolError
+
         return engine
 
     @contextmanager
@@ -189,11 +197,11 @@ class Database:
         not answer, LockTimeout when a row stays locked, TransactionConflict when the transaction may be run again.
         """
         options: dict[str, Any] = {"parley_read_only": read_only}
-        if consistent and not self.is_sqlite:
-            options["isolation_level"] = "REPEATABLE READ"
         writer = self._writer if self._writer is not None and not read_only else nullcontext()
         try:
             with writer, self.engine.connect().execution_options(**options) as connection, connection.begin():
+                if consistent and not self.is_sqlite:
+                    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
                 yield connection
         except exc.IntegrityError:
             raise

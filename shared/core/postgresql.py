@@ -9,6 +9,7 @@ one for each statement. Here the connection keeps its watchers and asks gevent's
 
 import os
 import sys
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -17,7 +18,7 @@ from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
 from psycopg.pq import TransactionStatus
 
-# More than STATEMENT_TIMEOUT_SECONDS, so that a server that works has the word; a ping that gets no answer, and the
+# More than STATEMENT_TIMEOUT_SECONDS, so that a server that works has the word; a BEGIN that gets no answer, and the
 # new connection that is then tried (connect_timeout), must together stay below ten seconds.
 ANSWER_SECONDS = 6.5
 
@@ -54,6 +55,15 @@ class ImpatientConnection(psycopg.Connection[Any]):
         except _WaitTimeout:
             self.pgconn.finish()
             raise psycopg.OperationalError(f"the server did not answer within {self.patience} s") from None
+
+    def begin(self) -> bool:
+        """Open the transaction now, and not with its first statement. False when the connection is lost.
+
+        Should it be refused for another reason, the first statement will be too, and says why.
+        """
+        with self.lock, suppress(psycopg.Error):
+            self.wait(self._start_query())
+        return not self.closed
 
     def _wait_beside_others(self, gen: PQGen[RV], interval: float) -> RV:
         """Wait while other greenlets run. Raises _WaitTimeout after `patience` seconds, or what `gen` raises.
