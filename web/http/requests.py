@@ -4,7 +4,8 @@ import logging
 import re
 import time
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from flask.sessions import SessionInterface
 
 from shared.core.ids import new_id
 from shared.core.logging import bind_contextvars, clear_contextvars
@@ -31,8 +32,16 @@ _CSP_DOCS = (
 )
 
 
+class _NoSessions(SessionInterface):
+    """Nothing is kept in cookies; Flask would look for one in every request."""
+
+    def open_session(self, app: Flask, request: Request) -> None:
+        """Open none."""
+
+
 def install(app: Flask, settings: Settings) -> None:
     """Register the hooks."""
+    app.session_interface = _NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(_begin)
     app.after_request(_finish)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
@@ -23,6 +23,7 @@ from shared.identity.errors import TokenRevoked
 from shared.identity.service import ended_sessions
 from shared.meetings.errors import MeetingNotFound
 from shared.participants import heartbeat as people
+from shared.participants.models import Participant
 from shared.participants.queries import Membership, memberships_by_id
 from shared.participants.tickets import check_listener
 from shared.realtime import presence
@@ -35,6 +36,14 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _Newcomer = tuple[Connection, Collection[str]]
+
+
+class Entry(NamedTuple):
+    """Somebody who was entered: who it is, and where the streams stood just before that was read."""
+
+    participant: Participant
+    heads: dict[str, int]
+
 
 RETRIES = 4
 SEE_OFF_SECONDS = 0.5
@@ -49,7 +58,7 @@ class Attendance:
         self._runtime = runtime
         self._own = replace(runtime, database=runtime.database.reserve())
         self._hub = hub
-        self._openings: Batcher[_Newcomer, dict[str, int]] = Batcher(self._admit_all)
+        self._openings: Batcher[_Newcomer, Entry] = Batcher(self._admit_all)
         self._leaving: dict[str, Socket] = {}
 
     def enter(self) -> None:
@@ -57,37 +66,37 @@ class Attendance:
         with self._runtime.transaction() as tx:
             presence.register(tx.connection, self.process_id, "web", tx.now)
 
-    def opened(self, connection: Connection, keys: Collection[str]) -> dict[str, int]:
-        """Enter a connection of the hub in the database, if its owner may still be here; return the streams' heads.
+    def opened(self, connection: Connection, keys: Collection[str]) -> Entry:
+        """Enter a connection of the hub in the database, if its owner may still be here.
 
         What ended between the handshake and the entry into the hub is found here, and what ends later the hub hears.
         Raises TokenRevoked, what `get_listener` raises, ServiceUnavailable.
         """
         return self._openings.run((connection, keys))
 
-    def _admit_all(self, newcomers: Sequence[_Newcomer]) -> Sequence[dict[str, int] | Exception]:
+    def _admit_all(self, newcomers: Sequence[_Newcomer]) -> Sequence[Entry | Exception]:
         try:
             return self._persist(lambda tx: self._admit(tx, newcomers))
         except IntegrityError:  # this process was so slow that it was taken for dead
             self.renew()
             return self._persist(lambda tx: self._admit(tx, newcomers))
 
-    def _admit(self, tx: Transaction, newcomers: Sequence[_Newcomer]) -> Sequence[dict[str, int] | Exception]:
+    def _admit(self, tx: Transaction, newcomers: Sequence[_Newcomer]) -> Sequence[Entry | Exception]:
         # The heads first: a right that ends later is found ended below, or told by an event behind them.
         heads = ledger.heads(tx.connection, {key for _, keys in newcomers for key in keys})
         ended = ended_sessions(tx, {c.actor.session_id for c, _ in newcomers if c.actor.session_id is not None})
         members = memberships_by_id(tx, {c.participant_id for c, _ in newcomers})
-        outcomes: list[dict[str, int] | Exception] = []
+        outcomes: list[Entry | Exception] = []
         for connection, keys in newcomers:
             try:
-                _check_right(connection, ended, members)
-                outcomes.append({key: heads[key] for key in keys})
+                me = _check_right(connection, ended, members)
+                outcomes.append(Entry(me, {key: heads[key] for key in keys}))
             except DomainError as refusal:
                 outcomes.append(refusal)
-        let_in = [c for (c, _), outcome in zip(newcomers, outcomes, strict=True) if isinstance(outcome, dict)]
+        let_in = [c for (c, _), outcome in zip(newcomers, outcomes, strict=True) if isinstance(outcome, Entry)]
         busy = people.connections_opened(tx, self.process_id, [_socket_of(c) for c in let_in]) if let_in else ()
         return [
-            NotTogether() if isinstance(outcome, dict) and connection.participant_id in busy else outcome
+            NotTogether() if isinstance(outcome, Entry) and connection.participant_id in busy else outcome
             for (connection, _), outcome in zip(newcomers, outcomes, strict=True)
         ]
 
@@ -166,14 +175,15 @@ class Attendance:
         people.connections_opened(tx, self.process_id, [_socket_of(connection)])
 
 
-def _check_right(connection: Connection, ended: Collection[str], members: Mapping[str, Membership]) -> None:
-    """Raise what ends the right of a connection's owner to hear the meeting."""
+def _check_right(connection: Connection, ended: Collection[str], members: Mapping[str, Membership]) -> Participant:
+    """Return the owner of a connection. Raises what ended the right to hear the meeting."""
     if connection.actor.session_id in ended:
         raise TokenRevoked
     membership = members.get(connection.participant_id)
     if membership is None:
         raise MeetingNotFound
     check_listener(membership)
+    return membership.me
 
 
 def _socket_of(connection: Connection) -> Socket:

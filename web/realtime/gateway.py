@@ -10,6 +10,7 @@ from flask_sock import Sock
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
 from shared.core.metrics import CLOSED
+from shared.core.streams import wire_name
 from shared.identity.errors import TokenRevoked
 from shared.meetings.errors import MeetingEnded, MeetingNotFound
 from shared.participants.errors import NotInside
@@ -17,7 +18,7 @@ from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
 from web.realtime import handshake
-from web.realtime.attendance import Attendance
+from web.realtime.attendance import Attendance, Entry
 from web.realtime.committer import Committer
 from web.realtime.connection import Connection
 from web.realtime.frame_types import Sender
@@ -113,7 +114,7 @@ def meeting_socket(ws: Any, meeting_id: str) -> None:
     connection = Connection(
         new_id(),
         meeting_id,
-        found.participant.id,
+        found.participant_id,
         found.actor,
         ws.sock,
         address=found.address,
@@ -146,23 +147,24 @@ def _is_let_in(engine: Realtime, connection: Connection, found: Handshake) -> bo
     if not engine.hub.add(connection):
         connection.close(close_codes.GOING_AWAY, "restarting; come back with since")
         return False
-    engine.hub.expect(connection.meeting_id, found.start)
+    engine.hub.expect(connection.meeting_id, found.keys)
     try:
-        heads = engine.attendance.opened(connection, found.start)
-        _welcome(engine.runtime, connection, found)
-        for key, seq in found.start.items():
-            engine.hub.subscribe(connection, key, seq, heads[key])
+        entry = engine.attendance.opened(connection, found.keys)
+        _welcome(engine.runtime, connection, found, entry)
+        for key, head in entry.heads.items():
+            engine.hub.subscribe(connection, key, found.resumed.get(key, head), head)
     finally:
-        engine.hub.release(found.start)
+        engine.hub.release(found.keys)
     return True
 
 
-def _welcome(runtime: Runtime, connection: Connection, found: Handshake) -> None:
+def _welcome(runtime: Runtime, connection: Connection, found: Handshake, entry: Entry) -> None:
     now = runtime.now()
-    data = welcome_of(runtime, found, connection.id)
+    cursors = {wire_name(key): seq for key, seq in entry.heads.items()}
+    data = welcome_of(runtime, found, connection.id, entry.participant, cursors)
     connection.write(encode_text(direct_frame("welcome", connection.meeting_id, data, now)))
     if found.needs_resync:
-        connection.write(encode_text(direct_frame("resync", connection.meeting_id, {"cursors": found.cursors}, now)))
+        connection.write(encode_text(direct_frame("resync", connection.meeting_id, {"cursors": cursors}, now)))
 
 
 def _listen(engine: Realtime, connection: Connection) -> None:

@@ -37,16 +37,15 @@ class Newcomer:
 class Handshake:
     """What was found out about a newcomer.
 
-    `start` maps the keys of the streams to the number behind which they are heard; `cursors` is the same by wire
-    name, as the welcome tells it. `recovered` is False when the newcomer came without cursors, or with some that
-    cannot be continued (`needs_resync`).
+    `keys` are those of the streams they hear; `resumed` maps some to the number behind which they go on. `recovered`
+    is False when the newcomer came without cursors, or with some that cannot be continued (`needs_resync`).
     """
 
     actor: Actor
-    participant: Participant
+    participant_id: str
     expires_at: float
-    start: dict[str, int]
-    cursors: dict[str, int]
+    keys: list[str]
+    resumed: dict[str, int]
     epoch: str
     recovered: bool
     needs_resync: bool
@@ -106,10 +105,10 @@ def _plan(
     )
     return Handshake(
         actor=found.actor,
-        participant=me,
+        participant_id=me.id,
         expires_at=found.token_expires_at.timestamp() if found.token_expires_at else who.expires_at,
-        start={**heads, **(wanted if good else {})},
-        cursors={wire_name(key): seq for key, seq in heads.items()},
+        keys=list(heads),
+        resumed=wanted if good else {},
         epoch=epoch,
         recovered=bool(who.since) and good,
         needs_resync=bool(who.since) and not good,
@@ -129,13 +128,15 @@ def _continues(tx: Transaction, membership: Membership, entries: Sequence[int], 
     return bool(oldest) and oldest[0].seq == seq + 1 and (tx.now - oldest[0].created_at) <= ledger.WINDOW
 
 
-def welcome_of(runtime: Runtime, handshake: Handshake, connection_id: str) -> dict[str, object]:
+def welcome_of(
+    runtime: Runtime, handshake: Handshake, connection_id: str, me: Participant, cursors: dict[str, int]
+) -> dict[str, object]:
     """Return the `data` of the welcome frame."""
     settings = runtime.settings
     return {
         "connection_id": connection_id,
-        "participant": handshake.participant.public(),
-        "cursors": handshake.cursors,
+        "participant": me.public(),
+        "cursors": cursors,
         "epoch": handshake.epoch,
         "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
         "recovered": handshake.recovered,
