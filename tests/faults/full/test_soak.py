@@ -90,7 +90,9 @@ def test_nothing_grows_while_people_come_and_go(site: Site, drill: Callable[...,
         # Two minutes show what is loaded late, not a slope: a shortened run records it and does not judge it.
         assert is_short() or max(slopes.values()) <= 1
         assert max(threads.values()) <= 2
-        assert max(files.values()) <= 2
+        # A client that comes back may come back to the other web process, and takes its socket there.
+        assert sum(files[name] for name in site.webs) <= 2
+        assert max(files["worker0"], files["worker1"]) <= 2
         assert verdict.defects == []
 
 
