@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from shared.core.database import METADATA, Id, UtcDateTime, insert_for, insert_rows
 from shared.core.errors import DomainError
+from shared.core.lists import one_of
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
 
@@ -125,7 +126,7 @@ def redact_later(connection: Connection, stream: str, seq: int, beginning: str, 
     )
 
 
-_HEADS = select(streams.c.key, streams.c.seq).where(streams.c.key.in_(bindparam("keys", expanding=True)))
+_HEADS = select(streams.c.key, streams.c.seq).where(one_of(streams.c.key, "keys"))
 
 
 def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
