@@ -5,17 +5,33 @@ order and without holes (promises M4, M5). A stream that was closed takes no mor
 the end of a meeting cannot slip in behind it (invariant I12).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Row, Select, String, Table, Text, bindparam, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.engine import Connection
 
 from shared.core.database import METADATA, Id, UtcDateTime, insert_for, insert_rows
 from shared.core.errors import DomainError
+from shared.core.lists import one_of
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
 
@@ -125,7 +141,7 @@ def redact_later(connection: Connection, stream: str, seq: int, beginning: str, 
     )
 
 
-_HEADS = select(streams.c.key, streams.c.seq).where(streams.c.key.in_(bindparam("keys", expanding=True)))
+_HEADS = select(streams.c.key, streams.c.seq).where(one_of(streams.c.key, "keys"))
 
 
 def heads(connection: Connection, keys: Iterable[str]) -> dict[str, int]:
@@ -151,6 +167,16 @@ _AFTER = (
 def read(connection: Connection, stream: str, seq: int, limit: int) -> list[Entry]:
     """Return the events of a stream behind `seq`, in order, at most `limit`."""
     return [Entry.of(row) for row in connection.execute(_AFTER, {"stream": stream, "seq": seq, "limit": limit})]
+
+
+def read_several(connection: Connection, since: Mapping[str, int], limit: int) -> list[Entry]:
+    """Return the events of several streams, of each those behind its number, in one query.
+
+    Stream by stream, each in order; at most `limit` in all, so that the last of them may be incomplete.
+    """
+    behind = or_(*(and_(events.c.stream == stream, events.c.seq > seq) for stream, seq in since.items()))
+    query = select(events).where(behind).order_by(events.c.stream, events.c.seq).limit(limit)
+    return [Entry.of(row) for row in connection.execute(query)]
 
 
 def epoch(connection: Connection) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam, delete, exc, select, update
 
 from shared.core.ids import new_id
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import EmailTaken, InvalidCredentials, TokenRevoked
@@ -117,7 +118,7 @@ _ACTORS = (
     select(sessions.c.id.label("session_id"), users.c.id, users.c.email, users.c.name)
     .join(sessions, sessions.c.user_id == users.c.id)
     .where(
-        sessions.c.id.in_(bindparam("sessions", expanding=True)),
+        one_of(sessions.c.id, "sessions"),
         sessions.c.revoked_at.is_(None),
         sessions.c.expires_at > bindparam("now"),
         users.c.is_active,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.meetings.models import IN_PROGRESS, meetings
 from shared.participants.events import ConnectionStatusChanged, EntryWithdrawn
@@ -55,7 +56,7 @@ def connections_closed(tx: Transaction, sockets: Sequence[Socket]) -> set[str]:
 
 _PLACES = (
     select(participants.c.id, participants.c.presence)
-    .where(participants.c.id.in_(bindparam("people", expanding=True)))
+    .where(one_of(participants.c.id, "people"))
     .order_by(participants.c.id)
 )
 _PLACE_AFTER_WAITING = _PLACES.with_for_update(key_share=True)
@@ -72,7 +73,7 @@ def _lock_places(tx: Transaction, sockets: Sequence[Socket]) -> dict[str, str | 
 _LOSE = (
     update(participants)
     .where(
-        participants.c.id.in_(bindparam("people", expanding=True)),
+        one_of(participants.c.id, "people"),
         participants.c.status.in_((JOINED, WAITING)),
         participants.c.presence == CONNECTED,
     )

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select
 
 from shared.core import ledger
 from shared.core.errors import InsufficientPermission
 from shared.core.ids import is_id
+from shared.core.lists import one_of
 from shared.core.streams import hosts_stream, meeting_stream, personal_stream, wire_name
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
@@ -89,9 +90,9 @@ def get_membership(tx: Transaction, meeting_id: str, actor: Actor) -> Membership
     return membership
 
 
-_MEMBERSHIPS_BY_ID = _MEETING_AND_PLACE.where(participants.c.id.in_(bindparam("ids", expanding=True)))
+_MEMBERSHIPS_BY_ID = _MEETING_AND_PLACE.where(one_of(participants.c.id, "ids"))
 _MEMBERSHIPS_BY_USER = _MEETING_AND_PLACE.where(
-    tuple_(participants.c.meeting_id, participants.c.user_id).in_(bindparam("pairs", expanding=True))
+    one_of(participants.c.meeting_id, "meetings"), one_of(participants.c.user_id, "users")
 )
 
 
@@ -108,7 +109,9 @@ def memberships_by_user(tx: Transaction, pairs: Collection[tuple[str, str]]) -> 
     wanted = [pair for pair in pairs if is_id(pair[0])]
     if not wanted:
         return {}
-    found = map(_membership_of, tx.all(_MEMBERSHIPS_BY_USER, {"pairs": wanted}))
+    # Of several, some may be in each other's meetings: those places are found too, and not asked for.
+    meeting_ids, user_ids = map(set, zip(*wanted, strict=True))
+    found = map(_membership_of, tx.all(_MEMBERSHIPS_BY_USER, {"meetings": meeting_ids, "users": user_ids}))
     return {(one.meeting.id, one.me.user_id or ""): one for one in found}
 
 
@@ -301,7 +304,7 @@ def was_there(me: Participant, seq: ColumnElement[Any]) -> ColumnElement[bool]:
 
 _ENTRIES = (
     select(stays.c.participant_id, stays.c.entered_seq)
-    .where(stays.c.participant_id.in_(bindparam("people", expanding=True)))
+    .where(one_of(stays.c.participant_id, "people"))
     .order_by(stays.c.entered_seq)
 )
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, Connection, ForeignKey, String, Table, bindparam, delete, func, select, update
 
 from shared.core.database import METADATA, Id, UtcDateTime, insert_into
+from shared.core.lists import one_of
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 5
@@ -82,7 +83,7 @@ _RANKED = (
         .over(partition_by=connections.c.participant_id, order_by=connections.c.id.desc())
         .label("rank"),
     )
-    .where(connections.c.participant_id.in_(bindparam("people", expanding=True)))
+    .where(one_of(connections.c.participant_id, "people"))
     .subquery()
 )
 _SURPLUS = select(_RANKED.c.id).where(_RANKED.c.rank > bindparam("limit")).order_by(_RANKED.c.id.desc())
@@ -93,7 +94,7 @@ def surplus(connection: Connection, participant_ids: Collection[str], limit: int
     return list(connection.execute(_SURPLUS, {"people": list(participant_ids), "limit": limit}).scalars())
 
 
-_CLOSE = delete(connections).where(connections.c.id.in_(bindparam("ids", expanding=True)))
+_CLOSE = delete(connections).where(one_of(connections.c.id, "ids"))
 
 
 def closed(connection: Connection, sockets: Collection[Socket], now: datetime) -> set[str]:
@@ -106,7 +107,7 @@ _CONNECTED = (
     select(connections.c.participant_id)
     .join(processes, processes.c.id == connections.c.process_id)
     .where(
-        connections.c.participant_id.in_(bindparam("people", expanding=True)),
+        one_of(connections.c.participant_id, "people"),
         processes.c.lease_until > bindparam("now"),
     )
     .distinct()

@@ -9,9 +9,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby, islice
 
 from shared.core import ledger
 from shared.core.errors import ServiceUnavailable
+from shared.core.ledger import Entry
 from shared.core.metrics import CONNECTIONS, GAPS
 from shared.realtime import close_codes, effects
 from shared.realtime.envelope import Wakeup, frame_of
@@ -25,7 +27,12 @@ from web.realtime.topic import Line, Topic
 log = logging.getLogger(__name__)
 
 CHUNK = 500
+STREAMS_AT_ONCE = 200
 BACKFILL = 200  # events before the one that is asked for, of use to others whose cursors stand a little behind
+
+
+def _line_of(entry: Entry) -> Line:
+    return Line(entry.seq, encode_text(frame_of(entry)), entry.effect)
 
 
 class Hub:
@@ -195,7 +202,7 @@ class Hub:
     def _read(self, key: str, seq: int, limit: int) -> list[Line]:
         with self._runtime.reading() as tx:
             entries = ledger.read(tx.connection, key, seq, limit)
-        return [Line(e.seq, encode_text(frame_of(e)), e.effect) for e in entries]
+        return [_line_of(entry) for entry in entries]
 
     @staticmethod
     def _replay(connection: Connection, lines: Sequence[Line], head: int) -> None:
@@ -267,7 +274,8 @@ class Hub:
                     connection.close(effect.code, "you are out")
 
     def catch_up(self) -> None:
-        """Read from the ledger what was missed, in one query for the heads and one for each stream that is behind.
+        """Read from the ledger what was missed: in one query for the heads, and one for the events of all streams that
+        are behind, unless they are very many.
 
         Does nothing while the ledger does not answer; it is called again.
         """
@@ -277,14 +285,30 @@ class Hub:
         try:
             with self._runtime.reading() as tx:
                 heads = ledger.heads(tx.connection, wanted)
-            for key, head in heads.items():
-                topic = wanted[key]
-                with topic.lock:
-                    topic.hear_of(head)
-                if topic.is_known:
-                    self._repair(topic, head)
+                behind = {key: since for key in wanted if (since := self._behind(wanted[key], heads[key])) is not None}
+                few = dict(islice(behind.items(), STREAMS_AT_ONCE))
+                entries = ledger.read_several(tx.connection, few, CHUNK) if few else []
+            for key, group in groupby(entries, key=lambda entry: entry.stream):
+                self._deliver_late(wanted[key], [_line_of(entry) for entry in group])
+            for key in behind:
+                self._repair(wanted[key], heads[key])
         except ServiceUnavailable:
             log.warning("catch_up_postponed", extra={"topics": len(wanted)})
+
+    @staticmethod
+    def _behind(topic: Topic, head: int) -> int | None:
+        """Return behind which number a topic lacks events, None when it lacks none or is not known yet."""
+        with topic.lock:
+            topic.hear_of(head)
+            return topic.head if topic.is_known and topic.head < head else None
+
+    def _deliver_late(self, topic: Topic, lines: Sequence[Line]) -> None:
+        """Deliver what was read from the ledger, as far as nobody else has meanwhile."""
+        with topic.lock:
+            fresh = [line for line in lines if line.seq > topic.head]
+            if fresh and fresh[0].seq == topic.head + 1:
+                GAPS.inc(len(fresh))
+                self._advance(topic, fresh)
 
     def _repair(self, topic: Topic, until: int) -> None:
         """Deliver what the ledger has behind the head, up to `until` at least, as far as nobody else does meanwhile."""
@@ -292,7 +316,4 @@ class Hub:
             lines = self._read(topic.key, topic.head, CHUNK)
             if not lines:
                 return
-            with topic.lock:
-                fresh = [line for line in lines if line.seq > topic.head]
-                GAPS.inc(len(fresh))
-                self._advance(topic, fresh)
+            self._deliver_late(topic, lines)

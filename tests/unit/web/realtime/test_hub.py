@@ -319,6 +319,30 @@ def test_m6_a_long_gap_is_filled_in_chunks(meeting: Meeting, monkeypatch: pytest
     assert peer.heard() == [(n + 1, str(n)) for n in range(10)]
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 200])
+def test_many_streams_that_are_behind_are_read_together(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(module, "STREAMS_AT_ONCE", at_once)
+    with ExitStack() as held:
+        rooms = [Meeting(runtime, held) for _ in range(5)]
+        for room in rooms[1:]:
+            room.hub = rooms[0].hub
+        peers = [room.listener() for room in rooms]
+        for room in rooms[:4]:
+            room.say("a", "b")
+        read, alone = rooms[0].hub._read, []
+
+        def note(key: str, seq: int, limit: int) -> Any:
+            alone.append(key)
+            return read(key, seq, limit)
+
+        monkeypatch.setattr(rooms[0].hub, "_read", note)
+        rooms[0].hub.catch_up()
+        assert [peer.heard() for peer in peers] == [*[[(1, "a"), (2, "b")]] * 4, []]
+        assert len(alone) == max(0, 4 - at_once)
+
+
 def test_a_signal_is_told_to_who_is_there_and_not_remembered(meeting: Meeting) -> None:
     peer = meeting.listener()
     meeting.hub.deliver([Wakeup(meeting.key, 0, None, b'{"seq":null,"data":{"text":"clap"}}')])
