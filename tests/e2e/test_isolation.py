@@ -21,7 +21,7 @@ from shared.runtime import Runtime
 from tests.e2e.room import Room, ask, eventually, furnish, hear, quiet, refusal
 from tests.stack import Stack
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.timeout(90), pytest.mark.once]  # what a socket does to others is the same on both databases
 
 MANY = "1000000/minute"
 
