@@ -65,7 +65,7 @@ cov: $(TOOLS) ## coverage of the last `make test`, as htmlcov/index.html
 	@$(PY) -m coverage html --quiet
 	@echo 'htmlcov/index.html'
 
-bench: $(TOOLS) $(PEERS) ## all benchmarks beside other servers: about forty minutes (needs a C compiler)
+bench: $(TOOLS) $(PEERS) ## all benchmarks beside other servers: half an hour (needs a C compiler)
 	@exec $(PY) -m bench
 
 bench-quick: $(TOOLS) $(PEERS) ## some of them, once: about two minutes
