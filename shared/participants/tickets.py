@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Column, String, Table, bindparam, delete, select, tuple_
 
 from shared.core.database import METADATA, Id, UtcDateTime
+from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
@@ -89,10 +90,12 @@ _REDEEM = (
 
 def redeem(tx: Transaction, presented: Collection[tuple[str, str]]) -> dict[tuple[str, str], Redeemed]:
     """Use tickets up, given as pairs of meeting and ticket; those are missing from the answer that are unknown, used,
-    expired, or for another meeting."""
-    if not presented:
+    expired, or for another meeting. What is no id reaches no database: it would refuse all of them because of one."""
+    pairs = {
+        (_digest(ticket), meeting_id): (meeting_id, ticket) for meeting_id, ticket in presented if is_id(meeting_id)
+    }
+    if not pairs:
         return {}
-    pairs = {(_digest(ticket), meeting_id): (meeting_id, ticket) for meeting_id, ticket in presented}
     return {
         pairs[row.digest, row.meeting_id]: Redeemed(row.participant_id, row.session_id, row.token_expires_at)
         for row in tx.all(_REDEEM, {"pairs": list(pairs), "now": tx.now})

@@ -306,9 +306,8 @@ class Hub:
         """Deliver what was read from the ledger, as far as nobody else has meanwhile."""
         with topic.lock:
             fresh = [line for line in lines if line.seq > topic.head]
-            if fresh and fresh[0].seq == topic.head + 1:
-                GAPS.inc(len(fresh))
-                self._advance(topic, fresh)
+            GAPS.inc(len(fresh))
+            self._advance(topic, fresh)
 
     def _repair(self, topic: Topic, until: int) -> None:
         """Deliver what the ledger has behind the head, up to `until` at least, as far as nobody else does meanwhile."""

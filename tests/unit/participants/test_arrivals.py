@@ -166,6 +166,15 @@ def test_s11_a_ticket_that_comes_twice_at_once_opens_one_socket(scene: Scene) ->
     assert kinds(receive(scene, ticket)) == [Unauthenticated]
 
 
+def test_a_meeting_that_is_no_id_harms_nobody_who_comes_at_the_same_time(scene: Scene) -> None:
+    host = scene.user()
+    meeting_id = scene.meeting(host)
+    scene.join(meeting_id, host)
+    strange = (Arrival("a\x00b", ticket="x"), Arrival("a\x00b", user_id=host.user_id, session_id=host.session_id))
+    outcomes = receive(scene, *strange, with_ticket(scene, meeting_id, host), with_token(meeting_id, host))
+    assert kinds(outcomes) == [Unauthenticated, MeetingNotFound, Listener, Listener]
+
+
 def test_a_ticket_is_worth_what_its_owner_is_worth_now(scene: Scene) -> None:
     host, ada, bob = scene.user(), scene.user(), scene.user()
     meeting_id = scene.meeting(host, policy={"allow_anonymous_join": True})
