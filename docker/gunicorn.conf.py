@@ -56,13 +56,15 @@ def on_starting(server):
 
 
 def post_worker_init(worker):
-    """Have the worker close its WebSockets with 1012 on SIGTERM; left to gunicorn they would see 1006.
+    """Have the worker close its WebSockets with 1012 on SIGTERM (left to gunicorn they would see 1006), and collect
+    garbage when that holds up nobody.
 
     Imported here and not above: this file is read in the arbiter, before gevent has patched.
     """
-    from web.realtime import drain
+    from web.realtime import drain, garbage
 
     drain.install(worker)
+    garbage.install(worker)
 
 
 def child_exit(server, worker):

@@ -5,7 +5,6 @@ nothing is sent until it closes again: the rows stay in the outbox and beat's re
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from celery import Celery
 from kombu import Exchange, Queue
 
+from shared.core.background import Background
 from shared.core.outbox import Errand
 
 log = logging.getLogger(__name__)
@@ -68,9 +68,7 @@ class TaskQueue:
     def __init__(self, celery: Celery) -> None:
         self._celery = celery
         self._waiting: deque[Errand] = deque(maxlen=BACKLOG)
-        self._wake = threading.Event()
-        self._start = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._sender = Background("task-queue", self._send_waiting)
         self._open_until = 0.0
 
     @property
@@ -82,29 +80,19 @@ class TaskQueue:
         """Take errands whose transaction has been committed. Returns at once."""
         if errands:
             self._waiting.extend(errands)
-            self._ensure_running()
-            self._wake.set()
+            self._sender.wake()
 
     def send(self, errand: Errand) -> None:
         """Send one errand now, in this thread. Raises what the broker client raises."""
         self._celery.send_task(errand.name, args=[errand.id], queue=errand.lane, ignore_result=True)
 
-    def _ensure_running(self) -> None:
-        with self._start:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="task-queue", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                errand = self._waiting.popleft()
-                if not self.healthy:
-                    continue
-                try:
-                    self.send(errand)
-                except Exception as broken:
-                    self._open_until = time.monotonic() + OPEN_SECONDS
-                    log.warning("broker_unreachable", extra={"error": str(broken), "task": errand.name})
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            errand = self._waiting.popleft()
+            if not self.healthy:
+                continue
+            try:
+                self.send(errand)
+            except Exception as broken:
+                self._open_until = time.monotonic() + OPEN_SECONDS
+                log.warning("broker_unreachable", extra={"error": str(broken), "task": errand.name})

@@ -49,6 +49,11 @@ class MeetingChanged(_StatusEvent):
 
     action: ClassVar[str] = "updated"
 
+    @property
+    def effect(self) -> str | None:
+        """Have looked up anew what everybody may do."""
+        return effects.renew()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingStarted(_StatusEvent):

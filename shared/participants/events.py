@@ -115,6 +115,11 @@ class ParticipantUpdated(MeetingEvent):
         """Return the participant as others see them."""
         return self.participant.public()
 
+    @property
+    def effect(self) -> str | None:
+        """Have looked up anew what the person may do."""
+        return effects.renew(self.participant.id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandRaised(MeetingEvent):

@@ -1,12 +1,14 @@
 """Policies in the cache, so that a burst of joins reads the row once (contract 6; see shared.core.cache)."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from shared.core.cache import Cache
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.meetings.models import Meeting
 from shared.policies.models import Policy, policies
@@ -14,17 +16,29 @@ from shared.policies.models import Policy, policies
 KIND = "policy"
 
 
-_OF_MEETING = select(policies).where(policies.c.meeting_id == bindparam("meeting_id"))
+_OF_MEETINGS = select(policies).where(one_of(policies.c.meeting_id, "meeting_ids"))
 
 
 def get_policy(tx: Transaction, meeting: Meeting) -> Policy:
     """Return the policy of a meeting. Every meeting has one; if it cannot be read, nobody gets in (fail closed)."""
-    known: Policy | None = tx.cache.get(KIND, meeting.id, meeting.policy_version)
-    if known is not None:
-        return known
-    policy = Policy.of(tx.execute(_OF_MEETING, {"meeting_id": meeting.id}).one())
-    tx.cache.put(KIND, meeting.id, policy.version, policy)
-    return policy
+    return get_policies(tx, [meeting])[meeting.id]
+
+
+def get_policies(tx: Transaction, meetings: Iterable[Meeting]) -> dict[str, Policy]:
+    """Return the policies of meetings by their ids, with one query for those that are not known here."""
+    found: dict[str, Policy] = {}
+    unknown: list[str] = []
+    for meeting in meetings:
+        known: Policy | None = tx.cache.get(KIND, meeting.id, meeting.policy_version)
+        if known is not None:
+            found[meeting.id] = known
+        else:
+            unknown.append(meeting.id)
+    if unknown:
+        for row in tx.all(_OF_MEETINGS, {"meeting_ids": unknown}):
+            policy = found[row.meeting_id] = Policy.of(row)
+            tx.cache.put(KIND, policy.meeting_id, policy.version, policy)
+    return found
 
 
 def warm(cache: Cache, meeting_id: str) -> None:
@@ -44,7 +58,7 @@ def warm(cache: Cache, meeting_id: str) -> None:
 
 def prewarm(tx: Transaction, meeting_ids: list[str]) -> dict[str, dict[str, Any]]:
     """Read the policies of many meetings in one query, as L2 keeps them, by meeting id."""
-    rows = tx.all(select(policies).where(policies.c.meeting_id.in_(meeting_ids)))
+    rows = tx.all(_OF_MEETINGS, {"meeting_ids": meeting_ids})
     return {row.meeting_id: asdict(Policy.of(row)) for row in rows}
 
 

@@ -6,7 +6,6 @@ One thread per process sends what was handed over, several messages in one pipel
 """
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +15,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from shared.realtime.wire import Wire, pack
+from shared.core.background import Background
+from shared.realtime.wire import Wire, pack_publish
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,7 @@ class RedisBroker:
         self._on_lost = on_lost
         self._wire: Wire | None = None
         self._waiting: deque[tuple[str, bytes]] = deque(maxlen=BACKLOG)
-        self._wake = threading.Event()
-        self._start = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._sender = Background("broker", self._send_waiting)
         self._open_until = 0.0
         self._has_lost = False
         self._told_at = float("-inf")
@@ -72,24 +70,14 @@ class RedisBroker:
     def publish(self, channel: str, message: bytes) -> None:
         """Hand over a message for the next batch."""
         self._waiting.append((channel, message))
-        if self._thread is None or not self._thread.is_alive():
-            self._ensure_running()
-        self._wake.set()
+        self._sender.wake()
 
-    def _ensure_running(self) -> None:
-        with self._start:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="broker", daemon=True)
-                self._thread.start()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait(TELL_SECONDS if self._has_lost else None)
-            self._wake.clear()
-            while self._waiting:
-                self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
-            if self._has_lost and time.monotonic() - self._told_at >= TELL_SECONDS:
-                self._tell_of_loss()
+    def _send_waiting(self) -> float | None:
+        while self._waiting:
+            self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
+        if self._has_lost and time.monotonic() - self._told_at >= TELL_SECONDS:
+            self._tell_of_loss()
+        return TELL_SECONDS if self._has_lost else None
 
     def _send(self, batch: list[tuple[str, bytes]]) -> None:
         if time.monotonic() < self._open_until:
@@ -98,7 +86,7 @@ class RedisBroker:
         try:
             if self._wire is None:
                 self._wire = Wire(self._url, TIMEOUT_SECONDS)
-            self._wire.send(b"".join([pack(b"PUBLISH", channel.encode(), message) for channel, message in batch]))
+            self._wire.send(b"".join([pack_publish(channel.encode(), message) for channel, message in batch]))
             self._wire.await_answers(len(batch))
             self.healthy = True
         except (redis.RedisError, OSError) as broken:

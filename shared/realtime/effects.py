@@ -10,7 +10,7 @@ REDACT = "redact:*:0"
 
 
 class Effect(NamedTuple):
-    """`kind` is end, gone or redact; `target` a participant id or *; `code` the close code for their sockets."""
+    """`kind` is end, gone, redact or renew; `target` a participant id or *; `code` the close code for their sockets."""
 
     kind: str
     target: str
@@ -24,6 +24,11 @@ class Effect(NamedTuple):
 def gone(participant_id: str, code: int) -> str:
     """Return the effect that closes a participant's sockets with `code`, after the event was delivered."""
     return f"gone:{participant_id}:{code}"
+
+
+def renew(participant_id: str = "*") -> str:
+    """Return the effect that has what a participant, or everybody, may do looked up anew."""
+    return f"renew:{participant_id}:0"
 
 
 def parse(text: str) -> Effect:

@@ -14,6 +14,7 @@ from shared.core.idempotency import KeyTaken, keep, keep_all, recall
 from shared.core.transaction import Position
 from shared.runtime import Runtime
 from web.realtime.frame_types import Ask
+from web.realtime.standings import Standings
 
 RETRIES = 3
 
@@ -25,6 +26,7 @@ class Committer:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.standings = Standings(runtime)
         self._batcher: Batcher[Ask, Committed] = Batcher(self._commit_all)
 
     def commit(self, asks: Sequence[Ask]) -> list[Committed | Exception]:

@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 from shared.identity.actor import Actor
 from shared.realtime import close_codes
+from web.realtime.frame_types import Sender
 from web.realtime.frames import encode_close
 
 OUTBOX_LIMIT_BYTES = 1024 * 1024
 SEND_DEADLINE_SECONDS = 5.0
 CLOSE_GRACE_SECONDS = 2.0
 LINGER_BYTES = 65_536
+READS_AT_ONCE = 4
 
 
 class RawSocket(Protocol):
@@ -42,6 +44,7 @@ class Connection:
         "_lock",
         "_outbox",
         "_outbox_bytes",
+        "_reads",
         "_send",
         "_sock",
         "actor",
@@ -55,6 +58,7 @@ class Connection:
         "last_heard",
         "meeting_id",
         "participant_id",
+        "sender",
         "topics",
     )
 
@@ -73,6 +77,7 @@ class Connection:
         self.meeting_id = meeting_id
         self.participant_id = participant_id
         self.actor = actor
+        self.sender = Sender(meeting_id, participant_id, actor)
         self.address = address
         self.expires_at = expires_at
         self.last_heard = time.monotonic()
@@ -83,6 +88,7 @@ class Connection:
         self.fileno = sock.fileno()
         self._sock: RawSocket = sock
         self._send = getattr(sock, "_sock", sock).send
+        self._reads = 0
         self._can_block = os.get_blocking(self.fileno)  # under gevent no socket can
         self._outbox: list[bytes] = []  # no deque: that would be 600 bytes for each idle socket
         self._outbox_bytes = 0
@@ -223,13 +229,14 @@ class Connection:
 
     def receive(self, size: int) -> bytes:
         """Wait for bytes; empty when the connection is over."""
+        self._reads += 1
+        if self._reads % READS_AT_ONCE == 0:
+            time.sleep(0)  # under gevent, recv gives way to nobody while there are bytes, as a flooder sees to it
         try:
             data = self._sock.recv(size)
         except OSError:
             return b""
         self.last_heard = time.monotonic()
-        # Under gevent, recv gives way to nobody while there are bytes; a flooder would have the process to itself.
-        time.sleep(0)
         return data
 
     def linger(self) -> None:

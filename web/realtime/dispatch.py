@@ -23,6 +23,7 @@ from web.realtime.tally import TALLY
 log = logging.getLogger(__name__)
 
 MAX_ID = 64
+AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,9 @@ def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], pati
     `patience`-th malformed frame is not looked at.
     """
     steps: list[Outcome | _Pending] = []
-    for raw in frames:
+    for count, raw in enumerate(frames):
+        if count % AT_ONCE == 0:
+            time.sleep(0)  # one read may bring hundreds of frames; others get their turn in between
         steps.append(_begin(committer, sender, raw))
         patience -= isinstance(steps[-1], Outcome) and steps[-1].is_malformed
         if not patience:
@@ -60,7 +63,6 @@ def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], pati
 
 def _begin(committer: Committer, sender: Sender, raw: bytes) -> Outcome | _Pending:
     """Read a frame. What is not kept is done; what is kept waits to be committed."""
-    time.sleep(0)  # one read may bring hundreds of frames; others get their turn between them
     frame_id: Any = None
     try:
         try:
@@ -174,7 +176,7 @@ def _ask(committer: Committer, sender: Sender, message: dict[str, Any]) -> Ask |
         except ValidationError as broken:
             raise ValidationFailed(details=messages_of(broken)) from None
     if kind.limit is None:
-        committer.runtime.tell(kind.handle(sender.standing(committer.runtime), **wanted))
+        committer.runtime.tell(kind.handle(committer.standings.of(sender), **wanted))
         return None
     count_message(kind.limit, sender.actor.key)
     once = None

@@ -1,6 +1,5 @@
 """The types of client frames: each capability declares its own, in its `socket.py` (contract 11)."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +9,8 @@ from shared.core.idempotency import Request
 from shared.core.messages import Signal
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
-from shared.participants.standing import Standing, get_standing
-from shared.runtime import Runtime
+from shared.participants.standing import Standing
 from web.http.schema import Schema
-
-STANDING_SECONDS = 10.0  # who leaves loses the socket at once; this bounds what no event told
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +78,22 @@ def together(
 
 @dataclass(slots=True)
 class Sender:
-    """Who sends: the person behind a connection. `participant_id` scopes the ids of frames."""
+    """Who sends: the person behind a connection. `participant_id` scopes the ids of frames.
+
+    `standing` is what decides about their signals, as `read_at` (monotonic seconds); see web.realtime.standings.
+    """
 
     meeting_id: str
     participant_id: str
     actor: Actor
-    _standing: Standing | None = None
-    _read_at: float = 0.0
+    standing: Standing | None = None
+    read_at: float = 0.0
+    renewals: int = 0
 
-    def standing(self, runtime: Runtime) -> Standing:
-        """Return the person's standing, at most STANDING_SECONDS old. Raises as `get_standing`."""
-        now = time.monotonic()
-        if self._standing is None or now - self._read_at > STANDING_SECONDS:
-            with runtime.reading() as tx:
-                self._standing, self._read_at = get_standing(tx, self.meeting_id, self.actor), now
-        return self._standing
+    def renew(self) -> None:
+        """Have the standing looked up anew; also one that is being read at this moment."""
+        self.renewals += 1
+        self.standing = None
 
 
 @dataclass(frozen=True, slots=True)

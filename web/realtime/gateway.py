@@ -21,7 +21,6 @@ from web.realtime import handshake
 from web.realtime.attendance import Attendance, Entry
 from web.realtime.committer import Committer
 from web.realtime.connection import Connection
-from web.realtime.frame_types import Sender
 from web.realtime.frames import FrameError, FrameReader, encode_text
 from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
@@ -169,8 +168,7 @@ def _welcome(runtime: Runtime, connection: Connection, found: Handshake, entry: 
 
 def _listen(engine: Realtime, connection: Connection) -> None:
     reader = FrameReader()
-    person = Sender(connection.meeting_id, connection.participant_id, connection.actor)
-    inbound = Inbound(engine.committer, connection, person)
+    inbound = Inbound(engine.committer, connection, connection.sender)
     while data := connection.receive(RECEIVE_BYTES):
         broken: FrameError | None = None
         try:

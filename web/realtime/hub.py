@@ -27,6 +27,7 @@ from web.realtime.topic import Line, Topic
 log = logging.getLogger(__name__)
 
 CHUNK = 500
+TURN_WRITES = 500  # sockets that are written to before others get their turn: a few milliseconds
 STREAMS_AT_ONCE = 200
 BACKFILL = 200  # events before the one that is asked for, of use to others whose cursors stand a little behind
 
@@ -222,10 +223,16 @@ class Hub:
             if wakeup.stream in self.topics:
                 by_topic.setdefault(wakeup.stream, []).append(wakeup)
         torn = []
+        written = 0
         for key, group in by_topic.items():
+            if written > TURN_WRITES:
+                time.sleep(0)  # others get their turn
+                written = 0
             topic = self.topics.get(key)
-            if topic is not None and not self._deliver_to(topic, group):
-                torn.append(topic)
+            if topic is not None:
+                written += len(topic.members)
+                if not self._deliver_to(topic, group):
+                    torn.append(topic)
         return torn
 
     def _deliver_to(self, topic: Topic, group: Sequence[Wakeup]) -> bool:
@@ -272,6 +279,10 @@ class Hub:
             for connection in self.of_meeting(topic.meeting_id):
                 if connection.participant_id == effect.target:
                     connection.close(effect.code, "you are out")
+        elif effect.kind == "renew":
+            for connection in self.of_meeting(topic.meeting_id):
+                if effect.target in ("*", connection.participant_id):
+                    connection.sender.renew()
 
     def catch_up(self) -> None:
         """Read from the ledger what was missed: in one query for the heads, and one for the events of all streams that

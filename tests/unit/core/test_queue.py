@@ -12,6 +12,7 @@ import redis
 from dev.process import free_port
 from dev.valkey import Valkey
 from shared.core import outbox, queue
+from shared.core.background import Background
 from shared.core.outbox import Errand
 from shared.core.queue import TaskQueue, make_celery
 
@@ -140,7 +141,7 @@ def test_sending_now_raises_soon_when_the_broker_is_away() -> None:
 
 
 def test_a_backlog_of_a_long_outage_is_bounded(url, monkeypatch) -> None:
-    monkeypatch.setattr(TaskQueue, "_ensure_running", lambda self: None)
+    monkeypatch.setattr(Background, "wake", lambda self: None)
     tasks = TaskQueue(make_celery(url))
     tasks.dispatch([ERRAND] * (queue.BACKLOG + 5))
 

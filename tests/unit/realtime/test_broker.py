@@ -1,7 +1,6 @@
 """The broker against a real Valkey, and against one that hangs, is away, and comes back."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -51,21 +50,6 @@ def test_messages_arrive_in_the_order_in_which_they_were_handed_over(
     assert listening(len(sent)) == sent
     assert broker.healthy
     assert broker.dropped == 0
-
-
-def test_a_thread_that_died_is_replaced_and_one_that_runs_is_not(
-    valkey: Valkey, listening: Callable[[int], list[bytes]]
-) -> None:
-    broker = RedisBroker(valkey.url)
-    dead = threading.Thread(target=int)
-    dead.start()
-    dead.join()
-    broker._thread = dead
-    broker.publish("news", b"after the death")
-    assert listening(1) == [b"after the death"]
-    alive = broker._thread
-    broker._ensure_running()
-    assert broker._thread is alive
 
 
 def test_m10_a_publish_returns_at_once_when_redis_is_away_and_the_circuit_drops_what_follows() -> None:

@@ -23,7 +23,8 @@ from web.realtime import committer, frame_types
 from web.realtime import dispatch as dispatching
 from web.realtime.committer import Committer
 from web.realtime.dispatch import Outcome, dispatch
-from web.realtime.frame_types import FRAME_TYPES, STANDING_SECONDS, Sender, frame, signal
+from web.realtime.frame_types import FRAME_TYPES, Sender, frame, signal
+from web.realtime.standings import STANDING_SECONDS
 
 
 class Note(Schema):

@@ -425,6 +425,26 @@ def test_who_is_gone_is_closed_on_every_socket_behind_the_event(meeting: Meeting
     assert (one.close_code, two.close_code, stays.close_code) == (4503, 4503, None)
 
 
+@pytest.mark.parametrize(("effect", "renewed"), [(effects.renew("Q"), ["Q"]), (effects.renew(), ["P", "Q"])])
+def test_what_somebody_may_do_is_looked_up_anew(meeting: Meeting, effect: str, renewed: list[str]) -> None:
+    peers = [meeting.listener(participant_id=id_) for id_ in "PQ"]
+    meeting.hub.deliver(meeting.say("changed", does=effect))
+    assert [peer.connection.participant_id for peer in peers if peer.connection.sender.renewals] == renewed
+    assert all(peer.connection.closing_since is None for peer in peers)
+
+
+def test_many_writes_give_others_their_turn_in_between(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[float] = []
+    monkeypatch.setattr(module, "TURN_WRITES", 0)
+    meeting.listener()
+    others = Meeting(meeting.runtime, meeting._held)
+    others.hub = meeting.hub
+    others.listener()
+    monkeypatch.setattr(time, "sleep", turns.append)
+    meeting.hub.deliver([*meeting.say("a"), *others.say("b")])
+    assert turns == [0]
+
+
 @pytest.mark.parametrize("effect", [effects.END, effects.gone("P", 4510)])
 def test_an_effect_is_applied_also_by_the_catch_up(meeting: Meeting, effect: str) -> None:
     peer = meeting.listener()
