@@ -26,6 +26,7 @@ from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
 from web.realtime.inbound import Inbound
 from web.realtime.reception import Handshake, Reception, welcome_of
+from web.realtime.recovery import Recovery
 from web.realtime.subscriber import Subscriber
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,10 @@ class Realtime:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.hub = Hub(runtime, self._on_meeting)
+        self.hub = Hub(self._on_meeting)
+        self.recovery = Recovery(runtime, self.hub)
         self.subscriber = Subscriber(runtime.settings.redis_url, self._on_wakeups, self._on_order, self._on_gap)
-        self.heartbeat = Heartbeat(runtime, self.hub, self.subscriber)
+        self.heartbeat = Heartbeat(runtime, self.hub, self.recovery, self.subscriber)
         self.attendance = Attendance(runtime, self.hub)
         self.reception = Reception(runtime)
         self.committer = Committer(runtime)
@@ -151,7 +153,7 @@ def _is_let_in(engine: Realtime, connection: Connection, found: Handshake) -> bo
         entry = engine.attendance.opened(connection, found.keys)
         _welcome(engine.runtime, connection, found, entry)
         for key, head in entry.heads.items():
-            engine.hub.subscribe(connection, key, found.resumed.get(key, head), head)
+            engine.recovery.subscribe(connection, key, found.resumed.get(key, head), head)
     finally:
         engine.hub.release(found.keys)
     return True

@@ -14,6 +14,7 @@ from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_ping
 from web.realtime.hub import Hub
+from web.realtime.recovery import Recovery
 from web.realtime.subscriber import Subscriber
 from web.realtime.tally import TALLY
 
@@ -28,10 +29,11 @@ PING = encode_ping(b"")
 class Heartbeat:
     """The housekeeping of one process."""
 
-    def __init__(self, runtime: Runtime, hub: Hub, subscriber: Subscriber) -> None:
+    def __init__(self, runtime: Runtime, hub: Hub, recovery: Recovery, subscriber: Subscriber) -> None:
         self._runtime = runtime
         self._own = replace(runtime, database=runtime.database.reserve())
         self._hub = hub
+        self._recovery = recovery
         self._subscriber = subscriber
         self._look_now = threading.Event()
         self._loss_seen: datetime | None = None
@@ -78,7 +80,7 @@ class Heartbeat:
             wait = CATCH_UP_SECONDS if is_healthy else CATCH_UP_WITHOUT_REDIS_SECONDS
             self._wait(wait)
             try:
-                self._hub.catch_up()
+                self._recovery.catch_up()
                 if time.monotonic() - checked >= wait:
                     self.check_sessions(self._hub.everyone())
                     checked = time.monotonic()

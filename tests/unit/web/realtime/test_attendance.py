@@ -30,7 +30,7 @@ class Process:
 
     def __init__(self, runtime: Runtime, held: ExitStack) -> None:
         self.runtime = runtime
-        self.hub = Hub(runtime, lambda *_: None)
+        self.hub = Hub(lambda *_: None)
         self.attendance = Attendance(runtime, self.hub)
         self._held = held
 

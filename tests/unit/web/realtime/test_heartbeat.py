@@ -17,6 +17,7 @@ from tests.factories.world import World
 from tests.unit.web.realtime.wire import Peer, Stop, run_once, say, wait_for
 from web.realtime.heartbeat import Heartbeat
 from web.realtime.hub import Hub
+from web.realtime.recovery import Recovery
 
 
 class Ears:
@@ -30,9 +31,10 @@ class Process:
 
     def __init__(self, runtime: Runtime, held: ExitStack) -> None:
         self.runtime = runtime
-        self.hub = Hub(runtime, lambda *_: None)
+        self.hub = Hub(lambda *_: None)
         self.ears = Ears()
-        self.heartbeat = Heartbeat(runtime, self.hub, self.ears)  # type: ignore[arg-type]
+        self.recovery = Recovery(runtime, self.hub)
+        self.heartbeat = Heartbeat(runtime, self.hub, self.recovery, self.ears)  # type: ignore[arg-type]
         self._held = held
 
     def peer(self, meeting_id: str = "M", participant_id: str = "P", **options: Any) -> Peer:
@@ -161,7 +163,7 @@ def end(process: Process, thread: threading.Thread, monkeypatch: pytest.MonkeyPa
     def stop() -> None:
         raise Stop
 
-    monkeypatch.setattr(process.hub, "catch_up", stop)
+    monkeypatch.setattr(process.recovery, "catch_up", stop)
     process.heartbeat.look_now()
     thread.join(3)
     assert not thread.is_alive()
@@ -173,7 +175,7 @@ def test_p2_it_catches_up_when_asked_and_each_second_while_redis_is_away(
     meeting_id = new_id()
     ada = world.person()
     hers = process.peer(meeting_id, actor=ada.actor)
-    process.hub.subscribe(hers.connection, f"m:{meeting_id}", 0)
+    process.recovery.subscribe(hers.connection, f"m:{meeting_id}", 0)
     thread = follow(process)
     say(process.runtime, meeting_id, "asked")
     process.heartbeat.look_now()
@@ -202,7 +204,7 @@ def test_catching_up_goes_on_after_a_failure(
         raise trouble
 
     with monkeypatch.context() as patched:
-        patched.setattr(process.hub, "catch_up", catch_up)
+        patched.setattr(process.recovery, "catch_up", catch_up)
         thread = follow(process)
         process.heartbeat.look_now()
         wait_for(lambda: tries)

@@ -15,8 +15,10 @@ from shared.realtime.envelope import Wakeup
 from shared.runtime import Runtime
 from tests.unit.web.realtime.wire import Peer, say, wait_for
 from web.realtime import hub as module
+from web.realtime import recovery
 from web.realtime import topic as topics
 from web.realtime.hub import Hub
+from web.realtime.recovery import Recovery
 from web.realtime.topic import Topic
 
 
@@ -26,10 +28,15 @@ class Meeting:
     def __init__(self, runtime: Runtime, held: ExitStack) -> None:
         self.runtime = runtime
         self.told: list[tuple[str, bool]] = []
-        self.hub = Hub(runtime, lambda meeting_id, yes: self.told.append((meeting_id, yes)))
+        self.hub = Hub(lambda meeting_id, yes: self.told.append((meeting_id, yes)))
+        self.recovery = Recovery(runtime, self.hub)
         self.id = new_id()
         self.key = f"m:{self.id}"
         self._held = held
+
+    def share(self, other: "Meeting") -> None:
+        """Go on in the process of another meeting."""
+        self.hub, self.recovery = other.hub, other.recovery
 
     def peer(self, participant_id: str = "P", **options: object) -> Peer:
         """Return somebody who is connected and hears nothing yet."""
@@ -40,7 +47,7 @@ class Meeting:
     def listener(self, seq: int = 0, participant_id: str = "P") -> Peer:
         """Return somebody who hears the meeting from behind `seq`."""
         peer = self.peer(participant_id)
-        self.hub.subscribe(peer.connection, self.key, seq)
+        self.recovery.subscribe(peer.connection, self.key, seq)
         return peer
 
     def say(self, *texts: str, does: str | None = None) -> list[Wakeup]:
@@ -124,7 +131,7 @@ def test_the_first_newcomer_reads_the_ledger_and_the_next_ones_the_ring(
         raise AssertionError("the ledger was read")
 
     with monkeypatch.context() as patched:
-        patched.setattr(meeting.hub, "_read", never)
+        patched.setattr(meeting.recovery, "_read", never)
         for seq in (0, 1, 2):
             assert meeting.listener(seq).heard() == [(1, "a"), (2, "b")][seq:]
 
@@ -136,8 +143,8 @@ def test_a_newcomer_from_before_the_ring_reads_the_ledger(meeting: Meeting) -> N
 
 
 def test_a_long_replay_comes_in_chunks_and_whole(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
-    monkeypatch.setattr(module, "PIECE_BYTES", 500)
+    monkeypatch.setattr(recovery, "CHUNK", 4)
+    monkeypatch.setattr(recovery, "PIECE_BYTES", 500)
     meeting.say(*map(str, range(21)))
     for _ in range(2):  # by the ledger, by the ring
         peer = meeting.listener(0)
@@ -150,7 +157,7 @@ def test_a_replay_waits_for_a_slow_reader_and_holds_up_nobody_else(meeting: Meet
     meeting.say(*(f"{n}" + "x" * 60_000 for n in range(20)))
     fast = meeting.listener(20)
     slow = meeting.peer(buffer=4096)
-    thread = threading.Thread(target=meeting.hub.subscribe, args=(slow.connection, meeting.key, 0))
+    thread = threading.Thread(target=meeting.recovery.subscribe, args=(slow.connection, meeting.key, 0))
     thread.start()
     time.sleep(0.2)
     assert thread.is_alive()
@@ -186,14 +193,14 @@ def test_a_cursor_beyond_the_ledger_hears_what_comes(meeting: Meeting) -> None:
 def test_who_is_closing_is_not_subscribed_and_leaves_no_topic_behind(meeting: Meeting) -> None:
     peer = meeting.peer()
     peer.connection.close(4401)
-    meeting.hub.subscribe(peer.connection, meeting.key, 0)
+    meeting.recovery.subscribe(peer.connection, meeting.key, 0)
     assert meeting.hub.topics == {}
 
 
 def test_who_is_cut_off_during_a_replay_leaves_no_topic_behind(meeting: Meeting) -> None:
     meeting.say(*(f"{n}" + "x" * 60_000 for n in range(20)))
     slow = meeting.peer(buffer=4096)
-    thread = threading.Thread(target=meeting.hub.subscribe, args=(slow.connection, meeting.key, 0))
+    thread = threading.Thread(target=meeting.recovery.subscribe, args=(slow.connection, meeting.key, 0))
     thread.start()
     time.sleep(0.1)
     slow.connection.abort()
@@ -207,7 +214,7 @@ def test_a_topic_that_was_dropped_while_somebody_came_is_made_again(
 ) -> None:
     meeting.say("a")
     old = meeting.listener(0)
-    attach = meeting.hub._attach
+    attach = meeting.hub.attach
     lost: list[Any] = []
 
     def attach_late(connection, topic, missed, head):  # type: ignore[no-untyped-def]
@@ -216,7 +223,7 @@ def test_a_topic_that_was_dropped_while_somebody_came_is_made_again(
             meeting.hub.remove(old.connection)  # takes the topic along
         return attach(connection, topic, missed, head)
 
-    monkeypatch.setattr(meeting.hub, "_attach", attach_late)
+    monkeypatch.setattr(meeting.hub, "attach", attach_late)
     peer = meeting.listener(0)
     assert meeting.topic() is not lost[0]
     meeting.hub.deliver(meeting.say("b"))
@@ -226,7 +233,7 @@ def test_a_topic_that_was_dropped_while_somebody_came_is_made_again(
 def test_m5_an_event_between_the_reading_and_the_hearing_is_not_lost_and_not_doubled(
     meeting: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = meeting.hub._read
+    read = meeting.recovery._read
     late: list[Any] = []
 
     def read_then_something_happens(key: str, seq: int, limit: int):  # type: ignore[no-untyped-def]
@@ -236,7 +243,7 @@ def test_m5_an_event_between_the_reading_and_the_hearing_is_not_lost_and_not_dou
             meeting.hub.deliver(late)  # nobody is a member yet
         return lines
 
-    monkeypatch.setattr(meeting.hub, "_read", read_then_something_happens)
+    monkeypatch.setattr(meeting.recovery, "_read", read_then_something_happens)
     peer = meeting.listener(0)
     second = meeting.listener(0)
     meeting.hub.deliver(meeting.say("live"))
@@ -246,17 +253,17 @@ def test_m5_an_event_between_the_reading_and_the_hearing_is_not_lost_and_not_dou
 def test_an_event_whose_wakeup_was_lost_before_the_first_newcomer_was_ready_is_found_by_the_catch_up(
     meeting: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = meeting.hub._read
+    read = meeting.recovery._read
     done: list[Any] = []
 
     def read_then_miss(key: str, seq: int, limit: int):  # type: ignore[no-untyped-def]
         lines = read(key, seq, limit)
         if not done:
             done.append(meeting.say("missed"))
-            meeting.hub.catch_up()
+            meeting.recovery.catch_up()
         return lines
 
-    monkeypatch.setattr(meeting.hub, "_read", read_then_miss)
+    monkeypatch.setattr(meeting.recovery, "_read", read_then_miss)
     assert meeting.listener(0).heard() == [(1, "missed")]
 
 
@@ -266,7 +273,7 @@ def test_p1_newcomers_and_speakers_at_once_lose_nothing(meeting: Meeting) -> Non
     def speak() -> None:
         while not stop.is_set():
             if meeting.hub.deliver(meeting.say()):
-                meeting.hub.catch_up()
+                meeting.recovery.catch_up()
 
     speaker = threading.Thread(target=speak)
     speaker.start()
@@ -278,7 +285,7 @@ def test_p1_newcomers_and_speakers_at_once_lose_nothing(meeting: Meeting) -> Non
     finally:
         stop.set()
         speaker.join()
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
     last = meeting.topic().head
     for peer in peers:
         assert [seq for seq, _ in peer.heard()] == list(range(1, last + 1))
@@ -290,7 +297,7 @@ def test_p1_newcomers_and_speakers_at_once_lose_nothing(meeting: Meeting) -> Non
 def test_wakeups_of_many_streams_reach_those_who_hear_them_each_once_and_in_order(runtime: Runtime) -> None:
     with ExitStack() as held:
         one, two = Meeting(runtime, held), Meeting(runtime, held)
-        two.hub = one.hub
+        two.share(one)
         a, b = one.listener(), two.listener()
         mixed = [w for pair in zip(one.say("1", "2", "3"), two.say("x", "y", "z"), strict=True) for w in pair]
         unheard = say(runtime, new_id(), "nobody")
@@ -304,18 +311,18 @@ def test_a_wakeup_that_is_ahead_means_a_gap_that_the_catch_up_fills(meeting: Mee
     first, _, third = meeting.say("a", "b", "c")
     assert meeting.hub.deliver([first, third]) == [meeting.topic()]
     assert peer.heard() == [(1, "a")]
-    meeting.hub.catch_up()
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
+    meeting.recovery.catch_up()
     assert peer.heard() == [(2, "b"), (3, "c")]
     assert meeting.hub.deliver([third]) == []
     assert peer.heard() == []
 
 
 def test_m6_a_long_gap_is_filled_in_chunks(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(recovery, "CHUNK", 3)
     peer = meeting.listener()
     meeting.say(*map(str, range(10)))
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
     assert peer.heard() == [(n + 1, str(n)) for n in range(10)]
 
 
@@ -323,22 +330,22 @@ def test_m6_a_long_gap_is_filled_in_chunks(meeting: Meeting, monkeypatch: pytest
 def test_many_streams_that_are_behind_are_read_together(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(module, "STREAMS_AT_ONCE", at_once)
+    monkeypatch.setattr(recovery, "STREAMS_AT_ONCE", at_once)
     with ExitStack() as held:
         rooms = [Meeting(runtime, held) for _ in range(5)]
         for room in rooms[1:]:
-            room.hub = rooms[0].hub
+            room.share(rooms[0])
         peers = [room.listener() for room in rooms]
         for room in rooms[:4]:
             room.say("a", "b")
-        read, alone = rooms[0].hub._read, []
+        read, alone = rooms[0].recovery._read, []
 
         def note(key: str, seq: int, limit: int) -> Any:
             alone.append(key)
             return read(key, seq, limit)
 
-        monkeypatch.setattr(rooms[0].hub, "_read", note)
-        rooms[0].hub.catch_up()
+        monkeypatch.setattr(rooms[0].recovery, "_read", note)
+        rooms[0].recovery.catch_up()
         assert [peer.heard() for peer in peers] == [*[[(1, "a"), (2, "b")]] * 4, []]
         assert len(alone) == max(0, 4 - at_once)
 
@@ -354,7 +361,7 @@ def test_a_signal_is_told_to_who_is_there_and_not_remembered(meeting: Meeting) -
 def test_delivery_by_two_roads_at_once_doubles_nothing(meeting: Meeting) -> None:
     peer = meeting.listener()
     wakeups = meeting.say(*map(str, range(60)))
-    roads = [threading.Thread(target=meeting.hub.catch_up) for _ in range(3)]
+    roads = [threading.Thread(target=meeting.recovery.catch_up) for _ in range(3)]
     roads += [threading.Thread(target=lambda n=n: [meeting.hub.deliver([w]) for w in wakeups[n:]]) for n in (0, 20)]
     for road in roads:
         road.start()
@@ -365,7 +372,7 @@ def test_delivery_by_two_roads_at_once_doubles_nothing(meeting: Meeting) -> None
 
 def test_a_catch_up_without_topics_asks_nobody(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "reading", None)
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
 
 
 def no_reading(*_: object, **__: object) -> None:
@@ -381,12 +388,12 @@ def test_while_the_ledger_does_not_answer_catching_up_is_postponed_and_newcomers
     newcomer = meeting.peer()
     with monkeypatch.context() as patched:
         patched.setattr(Runtime, "reading", no_reading)
-        meeting.hub.catch_up()
+        meeting.recovery.catch_up()
         with pytest.raises(ServiceUnavailable):
-            meeting.hub.subscribe(newcomer.connection, "p:other", 0)
+            meeting.recovery.subscribe(newcomer.connection, "p:other", 0)
     assert peer.heard() == []
     assert list(meeting.hub.topics) == [meeting.key]
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
     assert peer.heard() == [(1, "a")]
 
 
@@ -406,9 +413,9 @@ def test_the_ring_is_bounded(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_end_closes_all_who_hear_the_meeting_behind_the_event(meeting: Meeting) -> None:
     inside, waiter = meeting.listener(), meeting.peer("W")
-    meeting.hub.subscribe(waiter.connection, "p:W", 0)
+    meeting.recovery.subscribe(waiter.connection, "p:W", 0)
     other = Meeting(meeting.runtime, meeting._held)
-    other.hub = meeting.hub
+    other.share(meeting)
     elsewhere = other.listener()
     meeting.hub.deliver(meeting.say("over", does=effects.END))
     assert inside.heard() == [(1, "over")]
@@ -438,7 +445,7 @@ def test_many_writes_give_others_their_turn_in_between(meeting: Meeting, monkeyp
     monkeypatch.setattr(module, "TURN_WRITES", 0)
     meeting.listener()
     others = Meeting(meeting.runtime, meeting._held)
-    others.hub = meeting.hub
+    others.share(meeting)
     others.listener()
     monkeypatch.setattr(time, "sleep", turns.append)
     meeting.hub.deliver([*meeting.say("a"), *others.say("b")])
@@ -449,7 +456,7 @@ def test_many_writes_give_others_their_turn_in_between(meeting: Meeting, monkeyp
 def test_an_effect_is_applied_also_by_the_catch_up(meeting: Meeting, effect: str) -> None:
     peer = meeting.listener()
     meeting.say("over", does=effect)
-    meeting.hub.catch_up()
+    meeting.recovery.catch_up()
     assert (peer.heard(), peer.close_code) == ([(1, "over")], 4510)
 
 
@@ -470,7 +477,7 @@ def test_an_effect_of_a_newer_release_is_none(meeting: Meeting) -> None:
 
 def test_p10_m21_who_does_not_read_does_not_hold_up_the_others(meeting: Meeting) -> None:
     slow = meeting.peer(buffer=4096)
-    meeting.hub.subscribe(slow.connection, meeting.key, 0)
+    meeting.recovery.subscribe(slow.connection, meeting.key, 0)
     fast = meeting.listener()
     heard = 0
     began = time.monotonic()
@@ -502,5 +509,5 @@ def test_who_comes_back_is_closed_by_an_end_since_the_last_look_and_not_by_an_ol
     say(meeting.runtime, meeting.id, "just now", does=effects.gone("Q", 4503))
     for who, head, code in (("P", 1, None), ("P", 0, 4503), ("Q", 1, 4503), ("R", 0, None)):
         peer = meeting.peer(who)
-        meeting.hub.subscribe(peer.connection, meeting.key, 0, head)
+        meeting.recovery.subscribe(peer.connection, meeting.key, 0, head)
         assert peer.connection.close_code == code
