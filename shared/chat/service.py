@@ -30,6 +30,7 @@ from shared.participants.queries import (
 )
 from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.remedies import refusal
 from shared.policies.service import permits
 
 
@@ -105,7 +106,7 @@ def _draft(tx: Transaction, membership: Membership, wish: MessageWish) -> Messag
     """Return what is to be written, without its numbers. Raises what keeps it from being written."""
     me = membership.me
     if wish.message_type == "file" and not get_policy(tx, membership.meeting).enable_file_sharing:
-        raise FileSharingDisabled(details={"rule": "enable_file_sharing"})
+        raise refusal(FileSharingDisabled, "enable_file_sharing")
     recipient = _recipient(tx, me, wish.recipient_id)
     if wish.reply_to is not None:
         _visible(tx, membership, wish.reply_to)
@@ -156,7 +157,9 @@ def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
 def _check_writer(tx: Transaction, membership: Membership) -> None:
     check_inside(membership)
     if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=membership.me.is_staff):
-        raise ChatDisabled(details={"rule": "chat_permissions"})
+        raise refusal(ChatDisabled, "chat_permissions")
+    if not membership.me.can_chat:
+        raise refusal(ChatDisabled, "can_chat")
 
 
 def _recipient(tx: Transaction, me: Participant, recipient_id: str | None) -> Participant | None:

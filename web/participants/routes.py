@@ -8,7 +8,7 @@ from shared.core.errors import ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import flags, queries, service, tickets
+from shared.participants import flags, leaving, queries, service, tickets
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.models import STATUSES, Participant
 from shared.participants.service import JoinWish
@@ -93,7 +93,7 @@ def _guest_token(person: Participant) -> str:
 )
 def leave(tx: Transaction, actor: Actor, meeting_id: str) -> Any:
     """Leave the meeting, or its waiting room"""
-    return service.leave(tx, meeting_id, actor)
+    return leaving.leave(tx, meeting_id, actor)
 
 
 @door(

@@ -18,6 +18,7 @@ from shared.meetings.errors import MeetingEnded, MeetingNotActive, MeetingNotFou
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.models import DENIED, REMOVED
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.remedies import REMEDIES
 from shared.runtime import Runtime
 from tests.factories.scene import Scene, change_place
 
@@ -144,7 +145,7 @@ def test_s96_the_policy_says_who_writes(timed: Runtime, permission: str, host_ma
             continue
         with pytest.raises(ChatDisabled) as refused:
             room.say(who)
-        assert refused.value.details == {"rule": "chat_permissions"}
+        assert refused.value.details == {"rule": "chat_permissions", "remedy": REMEDIES["chat_permissions"]}
         for verb in (room.edit, room.react):
             with pytest.raises(ChatDisabled):
                 verb(who, new_id(), "x")

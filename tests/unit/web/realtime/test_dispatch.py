@@ -13,7 +13,7 @@ from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
-from shared.participants.service import leave
+from shared.participants.leaving import leave
 from shared.participants.standing import Standing
 from shared.runtime import Runtime
 from shared.signals.events import Typing
