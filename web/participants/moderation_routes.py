@@ -1,12 +1,13 @@
 """Doors of hosts and co-hosts: the waiting room, and what is done to others (contract 4 and 5)."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import marshmallow as ma
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
-from shared.core.errors import InsufficientPermission
+from shared.core.errors import InsufficientPermission, ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
@@ -15,9 +16,9 @@ from shared.participants.errors import ParticipantNotFound
 from shared.participants.queue import Waiter
 from shared.policies.errors import MaxParticipantsReached
 from web.http.door import door
-from web.http.pagination import pagination
+from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
 from web.http.reply import Reply
-from web.http.schema import Bool, Id, Schema, Text, Time
+from web.http.schema import Bool, Id, Paging, Schema, Text, Time
 from web.participants.schemas import ParticipantChange, ParticipantView, RemoveRequest
 
 blueprint = Blueprint(
@@ -93,14 +94,34 @@ class AddressedView(Schema):
     blueprint,
     "GET",
     "/waiting-room",
+    query=Paging(),
     gives=WaiterView(),
     many=True,
     refusals=(MeetingNotFound, InsufficientPermission),
 )
-def list_waiters(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
+def list_waiters(tx: Transaction, actor: Actor, meeting_id: str, limit: int, cursor: str | None) -> Reply:
     """List who waits, in the order in which they came"""
-    waiters = [_shown(waiter) for waiter in waiting.queue(tx, meeting_id, actor)]
-    return Reply(waiters, pagination=pagination(len(waiters), None))
+    after = _turn_in(cursor) if cursor else (0, "")
+    behind = [waiter for waiter in waiting.queue(tx, meeting_id, actor) if _turn(waiter) > after]
+    page, more = cut(behind, limit)
+    following = encode_cursor(*map(str, _turn(page[-1]))) if more else None
+    return Reply([_shown(waiter) for waiter in page], pagination=pagination(limit, following))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _turn(waiter: Waiter) -> tuple[int, str]:
+    """Return what puts somebody in order: since when, in microseconds, and the id."""
+    since = waiter.participant.waiting_since or _EPOCH
+    return (since - _EPOCH) // timedelta(microseconds=1), waiter.participant.id
+
+
+def _turn_in(cursor: str) -> tuple[int, str]:
+    since, id_ = decode_cursor(cursor, 2)
+    if not (since.isascii() and since.isdecimal()):
+        raise ValidationFailed(details={"cursor": ["Use next_cursor of the page before."]})
+    return int(since), id_
 
 
 @door(
@@ -115,7 +136,7 @@ def list_waiters(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
 def admit(
     tx: Transaction, actor: Actor, meeting_id: str, participant_ids: list[str] | None = None, **_: bool
 ) -> dict[str, Any]:
-    """Let people in
+    """Admit people from the waiting room
 
     In the order of the queue, as long as there are seats; who finds none waits on.
     """

@@ -239,6 +239,19 @@ def test_the_queue_is_in_order_and_for_hosts_only(held: House) -> None:
     assert len(held.host.get(held.path("/waiting-room")).data) == 3
 
 
+def test_the_queue_comes_in_pages(held: House) -> None:
+    ids = [held.wait(held.world.person()) for _ in range(5)]
+    seen, cursor = [], ""
+    for _ in range(3):
+        answer = held.host.get(held.path(f"/waiting-room?limit=2{cursor}"))
+        seen += [(one["participant_id"], one["position"]) for one in answer.data]
+        cursor = f"&cursor={answer.body['pagination']['next_cursor']}"
+    assert seen == [(id_, n) for n, id_ in enumerate(ids, 1)]
+    assert cursor == "&cursor=None"
+    for wrong in ("x", "YTpi"):
+        assert held.host.get(held.path(f"/waiting-room?cursor={wrong}")).code == "VALIDATION_ERROR"
+
+
 def test_some_are_admitted_the_others_move_up(held: House) -> None:
     first, second, third = (held.world.person() for _ in range(3))
     ids = [held.wait(person, join_muted=True) for person in (first, second, third)]
