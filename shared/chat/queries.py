@@ -10,8 +10,9 @@ from shared.core.errors import NotFound
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.participants.membership import get_reader
 from shared.participants.models import Participant
-from shared.participants.queries import get_reader, was_there
+from shared.participants.queries import was_there
 
 
 def get_message(tx: Transaction, me: Participant, message_id: str, *, lock: bool = False) -> Message:

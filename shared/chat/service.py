@@ -19,14 +19,9 @@ from shared.core.streams import meeting_stream, personal_stream
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.errors import ParticipantNotFound
+from shared.participants.membership import Membership, check_inside, get_inside, memberships_by_id
 from shared.participants.models import Participant
-from shared.participants.queries import (
-    Membership,
-    check_inside,
-    get_inside,
-    get_participant,
-    memberships_by_id,
-)
+from shared.participants.queries import get_participant
 from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
 from shared.policies.service import permits

@@ -4,7 +4,7 @@ from shared.core.errors import NotFound
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.livekit.tokens import MediaGrant
-from shared.participants.queries import get_inside
+from shared.participants.membership import get_inside
 from shared.policies.cache import get_policy
 from shared.policies.service import permits
 

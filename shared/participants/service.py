@@ -18,6 +18,7 @@ from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import EntryRequested, EntryWithdrawn, ParticipantJoined, ParticipantLeft
+from shared.participants.membership import find_place, get_membership
 from shared.participants.models import (
     ATTENDEE,
     DENIED,
@@ -30,7 +31,7 @@ from shared.participants.models import (
     participants,
     stays,
 )
-from shared.participants.queries import find_place, get_membership, waiting_position
+from shared.participants.queries import waiting_position
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
