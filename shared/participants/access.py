@@ -10,7 +10,7 @@ from shared.identity.actor import Actor
 from shared.identity.service import find_user
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.queries import get_membership, get_staff
+from shared.participants.membership import get_membership, get_staff
 from shared.participants.service import JoinWish, judge
 from shared.policies.remedies import REMEDIES
 

@@ -15,7 +15,7 @@ from shared.identity.errors import TokenRevoked, Unauthenticated
 from shared.identity.service import find_actors
 from shared.meetings.errors import MeetingNotFound
 from shared.participants import tickets
-from shared.participants.queries import Membership, memberships_by_id, memberships_by_user
+from shared.participants.membership import Membership, memberships_by_id, memberships_by_user
 from shared.participants.tickets import Redeemed, check_listener
 
 

@@ -9,8 +9,8 @@ from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
+from shared.participants.membership import Membership, get_inside
 from shared.participants.models import JOINED, Participant, participants
-from shared.participants.queries import Membership, get_inside
 from shared.policies.cache import get_policy
 from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
 from shared.policies.models import Policy

@@ -14,8 +14,8 @@ from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import ParticipantLeft
+from shared.participants.membership import get_membership
 from shared.participants.models import INVITED, JOINED, LEFT, WAITING, Participant, participants, stays
-from shared.participants.queries import get_membership
 from shared.participants.queue import tell_positions
 from shared.participants.waiting_events import EntryWithdrawn
 

@@ -10,8 +10,8 @@ from shared.identity.actor import Actor
 from shared.livekit.jobs import AlignParticipant
 from shared.livekit.tokens import MediaGrant
 from shared.meetings.queries import find_meeting
+from shared.participants.membership import get_inside
 from shared.participants.models import JOINED, Participant, participants
-from shared.participants.queries import get_inside
 from shared.policies.cache import get_policy
 from shared.policies.models import Policy
 from shared.policies.service import permits

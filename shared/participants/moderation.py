@@ -21,8 +21,9 @@ from shared.participants.events import HandRaised, ParticipantUpdated, RoleChang
 from shared.participants.flags import store_flags
 from shared.participants.leaving import free_seat, take_out
 from shared.participants.media import align
+from shared.participants.membership import get_staff
 from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
-from shared.participants.queries import get_participant, get_staff
+from shared.participants.queries import get_participant
 from shared.participants.queue import tell_positions
 from shared.participants.service import take_seat
 from shared.participants.waiting_events import EntryDecided, ExcludedWhileWaiting

@@ -15,6 +15,7 @@ from shared.meetings.models import Meeting, meetings
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.events import ParticipantJoined
+from shared.participants.membership import find_place
 from shared.participants.models import (
     ATTENDEE,
     DENIED,
@@ -26,7 +27,7 @@ from shared.participants.models import (
     participants,
     stays,
 )
-from shared.participants.queries import find_place, waiting_position
+from shared.participants.queries import waiting_position
 from shared.participants.queue import tell_positions
 from shared.participants.waiting_events import EntryRequested
 from shared.policies.admission import Applicant, Verdict, decide

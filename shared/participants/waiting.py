@@ -20,8 +20,9 @@ from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import RoleChanged
 from shared.participants.leaving import take_out
 from shared.participants.media import align
+from shared.participants.membership import get_staff
 from shared.participants.models import DENIED, WAITING, Participant, participants
-from shared.participants.queries import get_participant, get_staff
+from shared.participants.queries import get_participant
 from shared.participants.queue import Waiter, tell_positions, waiters
 from shared.participants.service import enter, full, take_seat
 from shared.participants.waiting_events import (

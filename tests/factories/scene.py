@@ -18,9 +18,10 @@ from shared.meetings.service import MeetingWish
 from shared.participants import leaving
 from shared.participants import service as participants
 from shared.participants.leaving import Departure
+from shared.participants.membership import find_place
 from shared.participants.models import CO_HOST, Participant
 from shared.participants.models import participants as places
-from shared.participants.queries import find_place, get_participant
+from shared.participants.queries import get_participant
 from shared.participants.service import Admission, JoinWish
 from shared.runtime import Runtime
 from tests.factories.world import Person, World

@@ -6,7 +6,7 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import TokenRevoked, Unauthenticated
 from shared.identity.service import find_actor
-from shared.participants.queries import find_place
+from shared.participants.membership import find_place
 from web.http import tokens
 from web.http.tokens import Claims, Kind
 

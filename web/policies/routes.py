@@ -8,7 +8,7 @@ from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotFound
-from shared.participants import access, queries
+from shared.participants import access, membership
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.policies import service
 from shared.policies.cache import get_policy
@@ -25,8 +25,8 @@ _CHANGING = (MeetingNotFound, InsufficientPermission, MeetingEnded, InvalidMeeti
 @door(blueprint, "GET", "/policy", gives=PolicyView(), refusals=(MeetingNotFound, NotInside))
 def read_policy(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Read the rules of a meeting"""
-    membership = queries.get_reader(tx, meeting_id, actor)
-    return get_policy(tx, membership.meeting).public(for_staff=membership.me.is_staff)
+    found = membership.get_reader(tx, meeting_id, actor)
+    return get_policy(tx, found.meeting).public(for_staff=found.me.is_staff)
 
 
 @door(
@@ -45,7 +45,7 @@ def replace_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any)
     What is not given goes back to its default. Only the host may. Everybody inside hears a `policy` event, and what
     the new rules take away is gone with it.
     """
-    queries.get_host(tx, meeting_id, actor)
+    membership.get_host(tx, meeting_id, actor)
     return service.change_policy(tx, meeting_id, actor, rules, replace=True).public(for_staff=True)
 
 
@@ -64,7 +64,7 @@ def change_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) 
 
     Only the host may. Everybody inside hears a `policy` event, and what the new rules take away is gone with it.
     """
-    queries.get_host(tx, meeting_id, actor)
+    membership.get_host(tx, meeting_id, actor)
     return service.change_policy(tx, meeting_id, actor, rules, replace=False).public(for_staff=True)
 
 

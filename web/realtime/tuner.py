@@ -9,7 +9,8 @@ from collections import deque
 
 from shared.core.background import Background
 from shared.core.errors import ServiceUnavailable
-from shared.participants.queries import audible_streams, memberships_by_id
+from shared.participants.membership import memberships_by_id
+from shared.participants.queries import audible_streams
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.hub import Hub

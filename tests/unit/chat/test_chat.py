@@ -9,7 +9,8 @@ from sqlalchemy import select
 from shared.chat import service as chat
 from shared.chat.links import is_web_address
 from shared.chat.models import messages, reactions
-from shared.chat.service import MessageWish, Page, Told
+from shared.chat.queries import Page, history
+from shared.chat.service import MessageWish, Told
 from shared.core.errors import DomainError, InsufficientPermission, NotFound, ValidationFailed
 from shared.core.ids import new_id
 from shared.core.streams import meeting_stream, personal_stream
@@ -52,7 +53,7 @@ class Room(Scene):
 
     def read(self, who: Actor, **page: Any) -> list[tuple[str | None, int, str]]:
         with self.runtime.reading() as tx:
-            found = chat.history(tx, self.id, who, Page(**{"limit": 100, **page}))
+            found = history(tx, self.id, who, Page(**{"limit": 100, **page}))
         return [(message.content, seq, stream) for message, seq, stream in found]
 
     def heard(self, stream: str) -> list[dict[str, Any]]:

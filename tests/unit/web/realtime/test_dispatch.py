@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared.chat.service import Page, history
+from shared.chat.queries import Page, history
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.transaction import Position, Transaction
