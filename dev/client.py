@@ -182,6 +182,7 @@ class Socket:
             sent["Authorization"] = f"Bearer {token}"
         self.welcome: Json = {}
         self._frames: list[Json] = []
+        self.heard: list[Json] = []  # every frame so far, also those that were dropped while waiting for another
         self._closed: Closed | None = None
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._socket = socket.create_connection((at.hostname, at.port or 80), timeout=SECONDS)
@@ -318,6 +319,7 @@ class Socket:
             self._text = getattr(self, "_text", "") + event.data
             if event.message_finished:
                 self._frames.append(json.loads(self._text))
+                self.heard.append(self._frames[-1])
                 self._text = ""
         elif isinstance(event, Ping):
             with suppress(OSError):  # the server hung up; what it had sent before is still to be read

@@ -10,6 +10,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import web.chat.socket
 import web.meetings.socket
 import web.participants.socket
+import web.participants.waiting_socket
+import web.policies.socket
 import web.signals.socket  # noqa: F401  registers frame types
 from shared.runtime import Runtime
 from web.chat.routes import blueprint as chat
@@ -19,11 +21,13 @@ from web.http.runtime import attach
 from web.identity.routes import blueprint as identity
 from web.livekit.routes import blueprint as livekit
 from web.meetings.routes import blueprint as meetings
+from web.participants.moderation_routes import blueprint as moderation
 from web.participants.routes import blueprint as participants
+from web.policies.routes import blueprint as policies
 from web.realtime import asyncapi, gateway
 from web.signals.routes import blueprint as signals
 
-BLUEPRINTS = (identity, meetings, participants, chat, signals, livekit)
+BLUEPRINTS = (identity, meetings, policies, participants, moderation, chat, signals, livekit)
 
 
 def create_app(runtime: Runtime) -> Flask:

@@ -1,7 +1,8 @@
 """LiveKit follows our database: what was decided there is carried out here."""
 
 from shared.livekit import client
-from shared.livekit.jobs import DeleteRoom
+from shared.livekit.jobs import AlignParticipant, DeleteRoom
+from shared.participants.media import alignment_of
 from shared.runtime import Runtime
 from workers.task import outside
 
@@ -10,3 +11,14 @@ from workers.task import outside
 def delete_room(runtime: Runtime, job: DeleteRoom) -> None:
     """Send everybody out of a room; a room that is gone is fine."""
     client.delete_room(runtime.settings, job.room)
+
+
+@outside(AlignParticipant)
+def align_participant(runtime: Runtime, job: AlignParticipant) -> None:
+    """Carry out what the database says of somebody now, whatever it said when the job was made."""
+    with runtime.reading() as tx:
+        wanted = alignment_of(tx, job.room, job.identity)
+    if wanted.grant is None:
+        client.remove_participant(runtime.settings, job.room, job.identity)
+    else:
+        client.set_permissions(runtime.settings, wanted.grant, is_muted=wanted.is_muted)

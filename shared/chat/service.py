@@ -1,35 +1,30 @@
-"""Chat (contract 7): one service behind both doors, REST and WebSocket."""
+"""Writing chat (contract 7): one service behind both doors, REST and WebSocket."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select, update
+from sqlalchemy import update
 
 from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
 from shared.chat.links import is_web_address
 from shared.chat.models import Message, messages, reactions
+from shared.chat.queries import get_message, seen_by
 from shared.core import ledger, strict_json
 from shared.core.database import insert_rows
 from shared.core.errors import DomainError, InsufficientPermission, NotFound, ValidationFailed
-from shared.core.ids import is_id, new_id
+from shared.core.ids import new_id
 from shared.core.messages import MeetingEvent
 from shared.core.streams import meeting_stream, personal_stream
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.errors import ParticipantNotFound
+from shared.participants.membership import Membership, check_inside, get_inside, memberships_by_id
 from shared.participants.models import Participant
-from shared.participants.queries import (
-    Membership,
-    check_inside,
-    get_inside,
-    get_participant,
-    get_reader,
-    memberships_by_id,
-    was_there,
-)
+from shared.participants.queries import get_participant
 from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.remedies import refusal
 from shared.policies.service import permits
 
 
@@ -105,10 +100,10 @@ def _draft(tx: Transaction, membership: Membership, wish: MessageWish) -> Messag
     """Return what is to be written, without its numbers. Raises what keeps it from being written."""
     me = membership.me
     if wish.message_type == "file" and not get_policy(tx, membership.meeting).enable_file_sharing:
-        raise FileSharingDisabled(details={"rule": "enable_file_sharing"})
+        raise refusal(FileSharingDisabled, "enable_file_sharing")
     recipient = _recipient(tx, me, wish.recipient_id)
     if wish.reply_to is not None:
-        _visible(tx, membership, wish.reply_to)
+        get_message(tx, me, wish.reply_to)
     return Message(
         id=new_id(),
         meeting_id=me.meeting_id,
@@ -156,7 +151,9 @@ def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
 def _check_writer(tx: Transaction, membership: Membership) -> None:
     check_inside(membership)
     if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=membership.me.is_staff):
-        raise ChatDisabled(details={"rule": "chat_permissions"})
+        raise refusal(ChatDisabled, "chat_permissions")
+    if not membership.me.can_chat:
+        raise refusal(ChatDisabled, "can_chat")
 
 
 def _recipient(tx: Transaction, me: Participant, recipient_id: str | None) -> Participant | None:
@@ -191,75 +188,13 @@ def _tell(
     return {end: at for end in ends if (at := tx.emit(make(message, end))) is not None}
 
 
-def _visible(tx: Transaction, membership: Membership, message_id: str, *, lock: bool = False) -> Message:
-    """Return a message that `me` may read. Raises NotFound, alike for what does not exist and what is not theirs.
-
-    `lock` keeps others from changing it until the commit: who edits must not meet a deletion half-way.
-    """
-    row = None
-    if is_id(message_id):
-        query = _readable(membership.me).where(messages.c.id == message_id)
-        row = tx.first(query.with_for_update(of=messages, key_share=True) if lock else query)
-    if row is None:
-        raise NotFound("There is no such message.")
-    return Message.of(row)
-
-
-def _readable(me: Participant) -> Select[Any]:
-    mine = or_(messages.c.sender_id == me.id, messages.c.recipient_id == me.id)
-    public = and_(
-        messages.c.recipient_id.is_(None), or_(messages.c.sender_id == me.id, was_there(me, messages.c.position))
-    )
-    return select(messages).where(messages.c.meeting_id == me.meeting_id, or_(mine, public))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Which part of the history: oldest first, `after` a position and id (exclusive)."""
-
-    limit: int
-    offset: int = 0
-    before_seq: int | None = None
-    after_seq: int | None = None
-    after: tuple[int, str] | None = None
-
-
-def history(tx: Transaction, meeting_id: str, actor: Actor, page: Page) -> list[tuple[Message, int, str]]:
-    """Return messages the actor may read, with seq and stream as the actor counts them, and no more than one extra.
-
-    Public ones from the time the actor was inside; private ones to and from the actor. A private message stands
-    behind the public one that was the last before it. Raises MeetingNotFound, NotInside.
-    """
-    me = get_reader(tx, meeting_id, actor).me
-    at = messages.c.position
-    query = _readable(me).order_by(at, messages.c.id)
-    if page.before_seq is not None:
-        query = query.where(at < page.before_seq)
-    if page.after_seq is not None:
-        query = query.where(or_(at > page.after_seq, and_(at == page.after_seq, messages.c.recipient_id.is_not(None))))
-    if page.after is not None:
-        position, id_ = page.after
-        query = query.where(or_(at > position, and_(at == position, messages.c.id > id_)))
-    rows = tx.all(query.offset(page.offset).limit(page.limit + 1))
-    return [(m, *seen_by(m, me.id)) for m in map(Message.of, rows)]
-
-
-def seen_by(message: Message, participant_id: str) -> tuple[int, str]:
-    """Return the message's number, and the wire name of the stream, as a participant counts."""
-    if not message.is_private:
-        return message.seq, "meeting"
-    if participant_id == message.sender_id or message.recipient_seq is None:
-        return message.seq, "me"
-    return message.recipient_seq, "me"
-
-
 def edit(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, content: str) -> Told:
     """Change the text of one's own message. Emits MessageEdited; the ledger forgets the old text.
 
     Raises as `post`, NotFound, InsufficientPermission (somebody else's), ValidationFailed (a link that is none).
     """
     membership = _writer(tx, meeting_id, actor)
-    message = _visible(tx, membership, message_id, lock=True)
+    message = get_message(tx, membership.me, message_id, lock=True)
     if message.sender_id != membership.me.id:
         raise InsufficientPermission("Only the author can edit a message.")
     if message.deleted_at is not None:
@@ -281,7 +216,7 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
     """
     membership = get_inside(tx, meeting_id, actor)
     me = membership.me
-    message = _visible(tx, membership, message_id, lock=True)
+    message = get_message(tx, me, message_id, lock=True)
     if message.sender_id != me.id and not me.is_staff:
         raise InsufficientPermission("Only the author, hosts and co-hosts can delete a message.")
     if message.sender_id != me.id and message.is_private:
@@ -332,7 +267,7 @@ def react(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, emoji
     """
     membership = _writer(tx, meeting_id, actor)
     me = membership.me
-    message = _visible(tx, membership, message_id)
+    message = get_message(tx, me, message_id)
     if message.deleted_at is not None:
         raise NotFound("There is no such message.")
     new = tx.insert(reactions).values(

@@ -21,6 +21,16 @@ def personal_stream(participant_id: str) -> str:
     return f"p:{participant_id}"
 
 
+def is_hosts_stream(key: str) -> bool:
+    """Tell whether this is a stream of hosts and co-hosts."""
+    return key.startswith("h:")
+
+
+def is_personal_stream(key: str) -> bool:
+    """Tell whether one participant hears this alone."""
+    return key.startswith("p:")
+
+
 def wire_name(key: str) -> str:
     """Return what a client calls the stream: `meeting`, `hosts` or `me`."""
     return _PREFIX_TO_NAME[key.partition(":")[0]]

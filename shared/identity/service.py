@@ -141,6 +141,12 @@ def find_actor(tx: Transaction, session_id: str) -> Actor | None:
     return find_actors(tx, [session_id]).get(session_id)
 
 
+def find_user(tx: Transaction, user_id: str) -> Actor | None:
+    """Return a user by id, without a session, or None."""
+    row = tx.first(select(users.c.id, users.c.name, users.c.email).where(users.c.id == user_id))
+    return None if row is None else Actor(name=row.name, user_id=row.id, email=row.email)
+
+
 def ended_sessions(tx: Transaction, session_ids: Collection[str]) -> set[str]:
     """Return which of the sessions are over: revoked, expired, or of an account that was closed."""
     return {*session_ids} - find_actors(tx, session_ids).keys()

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from shared.core.settings import Settings
+from shared.livekit.tokens import MediaGrant
 
 if TYPE_CHECKING:
     from livekit import api
@@ -17,11 +18,56 @@ def delete_room(settings: Settings, room: str) -> None:
     """Delete a room, which sends everybody out of it. Fine when it does not exist. Raises what the client raises."""
     from livekit import api
 
+    _call_if_there(settings, lambda lk: lk.room.delete_room(api.DeleteRoomRequest(room=room)))
+
+
+def remove_participant(settings: Settings, room: str, identity: str) -> None:
+    """Send somebody out of a room. Fine when nobody of that identity is there. Raises what the client raises."""
+    from livekit import api
+
+    who = api.RoomParticipantIdentity(room=room, identity=identity)
+    _call_if_there(settings, lambda lk: lk.room.remove_participant(who))
+
+
+def set_permissions(settings: Settings, grant: MediaGrant, *, is_muted: bool) -> None:
+    """Have somebody in a room hold exactly these rights, and no open microphone if muted. Fine when nobody of that
+    identity is there. A source that is taken away ends what is published of it. Raises what the client raises.
+    """
+    from livekit import api
+
+    who = api.RoomParticipantIdentity(room=grant.room, identity=grant.identity)
+    there = _call_if_there(settings, lambda lk: lk.room.get_participant(who))
+    if there is None:
+        return
+    # The server replaces all fields: what is not said is taken away. The same set as in a token.
+    permission = api.ParticipantPermission(
+        can_subscribe=True,
+        can_publish=grant.can_publish,
+        can_publish_data=True,
+        can_publish_sources=[getattr(api.TrackSource, source.upper()) for source in grant.sources],
+    )
+    update = api.UpdateParticipantRequest(room=grant.room, identity=grant.identity, permission=permission)
+    _call_if_there(settings, lambda lk: lk.room.update_participant(update))
+    open_microphones = [t.sid for t in there.tracks if t.source == api.TrackSource.MICROPHONE and not t.muted]
+    for sid in open_microphones if is_muted else ():
+        mute = api.MuteRoomTrackRequest(room=grant.room, identity=grant.identity, track_sid=sid, muted=True)
+        _call_if_there(settings, _muting(mute))
+
+
+def _muting(mute: "api.MuteRoomTrackRequest") -> "Callable[[api.LiveKitAPI], Awaitable[object]]":
+    return lambda lk: lk.room.mute_published_track(mute)
+
+
+def _call_if_there(settings: Settings, do: "Callable[[api.LiveKitAPI], Awaitable[T]]") -> T | None:
+    """Return what a call returns, None when what it is about does not exist."""
+    from livekit import api
+
     try:
-        _call(settings, lambda lk: lk.room.delete_room(api.DeleteRoomRequest(room=room)))
+        return _call(settings, do)
     except api.TwirpError as refused:
         if refused.code != "not_found":
             raise
+        return None
 
 
 def _call(settings: Settings, do: "Callable[[api.LiveKitAPI], Awaitable[T]]") -> T:

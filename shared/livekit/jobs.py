@@ -13,3 +13,15 @@ class DeleteRoom(Job):
     name: ClassVar[str] = "livekit.delete_room"
     lane: ClassVar[Lane] = "media"
     room: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlignParticipant(Job):
+    """Have the media server agree with the database about one person: who is out there is sent out, who is inside may
+    do what the database says now. Safe to run late, twice, and in any order.
+    """
+
+    name: ClassVar[str] = "livekit.align_participant"
+    lane: ClassVar[Lane] = "media"
+    room: str
+    identity: str

@@ -81,10 +81,7 @@ def change(tx: Transaction, meeting_id: str, actor: Actor, changes: Mapping[str,
     Locks the meeting row. Emits MeetingChanged. Raises InvalidMeetingState, MeetingEnded, ValidationFailed.
     """
     meeting = lock_meeting(tx, meeting_id)
-    if meeting.status == COMPLETED:
-        raise MeetingEnded
-    if meeting.status == CANCELLED:
-        raise InvalidMeetingState("The meeting was cancelled.")
+    check_not_over(meeting)
     if meeting.is_running and not set(changes) <= RUNNING_MAY_CHANGE:
         raise InvalidMeetingState("While the meeting runs, only its title and description can change.")
     _check_times(
@@ -118,8 +115,8 @@ def start(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
     return meeting
 
 
-def set_deadline(tx: Transaction, meeting_id: str, deadline: datetime) -> None:
-    """Say when beat shall end a running meeting."""
+def set_deadline(tx: Transaction, meeting_id: str, deadline: datetime | None) -> None:
+    """Say when beat shall end a running meeting; None for never."""
     tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(deadline_at=deadline))
 
 
@@ -160,6 +157,11 @@ def check_running(meeting: Meeting) -> None:
     """Raise what contract 3 says when a meeting is not in progress."""
     if meeting.status == SCHEDULED:
         raise MeetingNotActive
+    check_not_over(meeting)
+
+
+def check_not_over(meeting: Meeting) -> None:
+    """Raise what contract 3 says when a meeting is completed or cancelled."""
     if meeting.status == COMPLETED:
         raise MeetingEnded
     if meeting.status == CANCELLED:

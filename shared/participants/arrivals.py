@@ -15,8 +15,7 @@ from shared.identity.errors import TokenRevoked, Unauthenticated
 from shared.identity.service import find_actors
 from shared.meetings.errors import MeetingNotFound
 from shared.participants import tickets
-from shared.participants.models import DENIED, REMOVED
-from shared.participants.queries import Membership, memberships_by_id, memberships_by_user
+from shared.participants.membership import Membership, memberships_by_id, memberships_by_user
 from shared.participants.tickets import Redeemed, check_listener
 
 
@@ -88,8 +87,6 @@ def _judge(known: _Known, one: Arrival) -> Listener:
         return Listener(actor, _listening(known.by_user.get((one.meeting_id, one.user_id))))
     place = known.by_id.get(one.participant_id or "")
     if place is None or place.meeting.id != one.guest_of or place.me.user_id is not None:
-        raise TokenRevoked
-    if place.me.status in (REMOVED, DENIED):
         raise TokenRevoked
     return Listener(_guest(place), _listening(place if one.guest_of == one.meeting_id else None))
 

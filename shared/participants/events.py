@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shared.core.messages import MeetingEvent
-from shared.core.streams import hosts_stream, personal_stream
-from shared.meetings.events import MeetingFinished
-from shared.participants.models import Participant
+from shared.core.streams import personal_stream
+from shared.participants.models import REMOVED, WAITING, Participant
 from shared.realtime import close_codes, effects
 
 
@@ -24,7 +23,9 @@ class ParticipantJoined(MeetingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantLeft(MeetingEvent):
-    """Somebody is out. `reason` is left or connection_lost. Their sockets are closed with 1000."""
+    """Somebody is out. `reason` is left or connection_lost, and their sockets are closed with 1000; removed or banned,
+    and they are closed with 4503; or sent_back: they stay open and hear nothing of the meeting any more.
+    """
 
     type: ClassVar[str] = "leave"
     participant: Participant
@@ -44,64 +45,11 @@ class ParticipantLeft(MeetingEvent):
 
     @property
     def effect(self) -> str | None:
-        """Close the sockets that the person still has."""
-        return effects.gone(self.participant.id, close_codes.NORMAL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryRequested(MeetingEvent):
-    """Somebody stands in the waiting room; hosts are told."""
-
-    type: ClassVar[str] = "waiting_room"
-    participant: Participant
-    position: int
-
-    @property
-    def stream(self) -> str:
-        """Return the stream of hosts and co-hosts."""
-        return hosts_stream(self.meeting_id)
-
-    def data(self) -> dict[str, Any]:
-        """Return who waits, and where in the queue."""
+        """Take from the person's sockets what they may no longer hear."""
         p = self.participant
-        return {
-            "action": "waiting",
-            "participant_id": p.id,
-            "user_id": p.user_id,
-            "user_name": p.user_name,
-            "waiting_since": p.waiting_since,
-            "position": self.position,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitedInVain(MeetingFinished):
-    """The meeting is over, for somebody in its waiting room: told on a stream of their own."""
-
-    participant_id: str
-
-    @property
-    def stream(self) -> str:
-        """Return the stream of the one who waited."""
-        return personal_stream(self.participant_id)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryWithdrawn(MeetingEvent):
-    """Somebody who waited went away; hosts are told."""
-
-    type: ClassVar[str] = "waiting_room"
-    participant: Participant
-
-    @property
-    def stream(self) -> str:
-        """Return the stream of hosts and co-hosts."""
-        return hosts_stream(self.meeting_id)
-
-    def data(self) -> dict[str, Any]:
-        """Return who no longer waits."""
-        p = self.participant
-        return {"action": "withdrawn", "participant_id": p.id, "user_id": p.user_id, "user_name": p.user_name}
+        if p.status == WAITING:
+            return effects.outside(p.id)
+        return effects.gone(p.id, close_codes.REMOVED if p.status == REMOVED else close_codes.NORMAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,3 +118,29 @@ class ConnectionStatusChanged(MeetingEvent):
         """Return who, and the status."""
         p = self.participant
         return {"participant_id": p.id, "user_id": p.user_id, "user_name": p.user_name, "status": self.status}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleChanged(MeetingEvent):
+    """Your role is another one. `cursors` hold the stream of hosts when you hear it from now on."""
+
+    type: ClassVar[str] = "participant_update"
+    participant: Participant
+    cursors: dict[str, int]
+
+    @property
+    def stream(self) -> str:
+        """Return the person's own stream."""
+        return personal_stream(self.participant.id)
+
+    def data(self) -> dict[str, Any]:
+        """Return the participant, and where to go on."""
+        return {**self.participant.public(), "cursors": self.cursors}
+
+    @property
+    def effect(self) -> str | None:
+        """Let the person's sockets hear the stream of hosts, or hear it no more."""
+        p = self.participant
+        if "hosts" in self.cursors:
+            return effects.promoted(p.id, self.cursors["hosts"])
+        return None if p.is_staff else effects.demoted(p.id)

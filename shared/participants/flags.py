@@ -5,14 +5,16 @@ from typing import Any
 
 from sqlalchemy import update
 
+from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
+from shared.participants.membership import Membership, get_inside
 from shared.participants.models import JOINED, Participant, participants
-from shared.participants.queries import Membership, get_inside
 from shared.policies.cache import get_policy
 from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
 from shared.policies.models import Policy
+from shared.policies.remedies import refusal
 from shared.policies.service import permits
 
 
@@ -48,7 +50,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     membership = get_inside(tx, meeting_id, actor)
     given = flags.given()
     _check(get_policy(tx, membership.meeting), membership, given)
-    person = _store(tx, membership.me, given)
+    person = store_flags(tx, membership.me, given)
     at = tx.emit(ParticipantUpdated(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
     signal = None
     if "is_screen_sharing" in given:
@@ -59,15 +61,21 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     return FlagsSet(person, at, signal)
 
 
+_PUBLISHING = {"is_muted": False, "is_video_enabled": True, "is_screen_sharing": True}
+
+
 def _check(policy: Policy, membership: Membership, given: dict[str, bool]) -> None:
     is_staff = membership.me.is_staff
+    if not membership.me.can_publish and any(given.get(name) is value for name, value in _PUBLISHING.items()):
+        raise refusal(InsufficientPermission, "can_publish")
     if given.get("is_screen_sharing") and not permits(policy.screen_share_permissions, is_staff=is_staff):
-        raise ScreenShareDisabled(details={"rule": "screen_share_permissions"})
+        raise refusal(ScreenShareDisabled, "screen_share_permissions")
     if given.get("is_hand_raised") and not policy.enable_hand_raise:
-        raise HandRaiseDisabled(details={"rule": "enable_hand_raise"})
+        raise refusal(HandRaiseDisabled, "enable_hand_raise")
 
 
-def _store(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:
+def store_flags(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:
+    """Write flags of somebody inside; return the participant afterwards."""
     values: dict[str, Any] = dict(given)
     if "is_hand_raised" in given:
         up = given["is_hand_raised"]

@@ -10,9 +10,10 @@ from sqlalchemy import Select, bindparam, select, update
 from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.meetings.models import IN_PROGRESS, meetings
-from shared.participants.events import ConnectionStatusChanged, EntryWithdrawn
-from shared.participants.models import CONNECTED, JOINED, LEFT, RECONNECTING, WAITING, Participant, participants
-from shared.participants.service import take_out
+from shared.participants.events import ConnectionStatusChanged
+from shared.participants.leaving import take_out, withdraw
+from shared.participants.models import CONNECTED, JOINED, RECONNECTING, WAITING, Participant, participants
+from shared.participants.queue import tell_positions
 from shared.realtime import orders, presence
 from shared.realtime.presence import Socket
 
@@ -148,21 +149,12 @@ def sweep_meeting(tx: Transaction, meeting_id: str) -> int:
     # Locked, and read again once they are: somebody may be coming back at this moment.
     mine = _stale(tx).where(participants.c.meeting_id == meeting_id).order_by(participants.c.id).limit(SWEEP_LIMIT)
     rows = tx.all(mine.with_for_update(skip_locked=True, key_share=True))
-    for person in map(Participant.of, rows):
+    people = [Participant.of(row) for row in rows]
+    for person in people:
         if person.is_inside:
             take_out(tx, person, "connection_lost")
         else:
-            _withdraw(tx, person)
+            withdraw(tx, person)
+    if not all(person.is_inside for person in people):
+        tell_positions(tx, meeting_id)
     return len(rows)
-
-
-def _withdraw(tx: Transaction, person: Participant) -> None:
-    row = tx.execute(
-        update(participants)
-        .where(participants.c.id == person.id, participants.c.status == WAITING)
-        .values(status=LEFT, left_at=tx.now, waiting_since=None, presence=None, disconnected_at=None)
-        .returning(participants)
-    ).one_or_none()
-    if row is not None:
-        gone = Participant.of(row)
-        tx.emit(EntryWithdrawn(meeting_id=gone.meeting_id, actor_id=gone.user_id, participant=gone))

@@ -9,10 +9,13 @@ from shared.core.transaction import Transaction
 from shared.identity.events import UserRegistered
 from shared.livekit.jobs import DeleteRoom
 from shared.meetings.events import MeetingCreated, MeetingFinished
-from shared.participants.events import WaitedInVain
+from shared.participants.enforcement import enforce
 from shared.participants.invitations import invite, redeem
+from shared.participants.leaving import end_stays
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
-from shared.participants.service import add_place, end_stays
+from shared.participants.service import add_place
+from shared.participants.waiting_events import WaitedInVain
+from shared.policies.events import PolicyChanged
 
 
 @listens_to(MeetingCreated)
@@ -67,3 +70,10 @@ def end_the_media(tx: Transaction, event: MeetingFinished) -> None:
     """Let a worker delete the LiveKit room, where there is a LiveKit."""
     if tx.settings.has_livekit:
         tx.enqueue(DeleteRoom(room=event.meeting_id))
+
+
+@listens_to(PolicyChanged)
+def take_what_the_policy_no_longer_allows(tx: Transaction, event: PolicyChanged) -> None:
+    """A rule holds for those inside as for those who come."""
+    if event.meeting.is_running:
+        enforce(tx, event)

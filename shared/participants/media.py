@@ -1,11 +1,19 @@
 """What a participant may do with media: derived from role and policy, each time anew."""
 
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
 from shared.core.errors import NotFound
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.livekit.jobs import AlignParticipant
 from shared.livekit.tokens import MediaGrant
-from shared.participants.queries import get_inside
+from shared.meetings.queries import find_meeting
+from shared.participants.membership import get_inside
+from shared.participants.models import JOINED, Participant, participants
 from shared.policies.cache import get_policy
+from shared.policies.models import Policy
 from shared.policies.service import permits
 
 SPEAK = ("microphone", "camera")
@@ -21,10 +29,47 @@ def grant_for(tx: Transaction, meeting_id: str, actor: Actor, breakout_room_id: 
     me = membership.me
     if breakout_room_id is not None:
         raise NotFound("There is no such breakout room.")
-    may_present = permits(get_policy(tx, membership.meeting).screen_share_permissions, is_staff=me.is_staff)
     return MediaGrant(
         room=meeting_id,
         identity=me.media_identity or "",
         name=me.user_name,
-        sources=SPEAK + PRESENT if may_present else SPEAK,
+        sources=sources_for(me, get_policy(tx, membership.meeting)),
     )
+
+
+def align(tx: Transaction, person: Participant) -> None:
+    """Have the media server agree with what was decided about somebody, where there is one."""
+    if tx.settings.has_livekit and person.media_identity:
+        tx.enqueue(AlignParticipant(room=person.meeting_id, identity=person.media_identity))
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What the media server shall know of somebody: the grant, None for who is not inside (any more)."""
+
+    grant: MediaGrant | None
+    is_muted: bool = False
+
+
+def alignment_of(tx: Transaction, room: str, identity: str) -> Alignment:
+    """Return what an identity in a room may do at this moment."""
+    row = tx.first(
+        select(participants).where(
+            participants.c.meeting_id == room,
+            participants.c.media_identity == identity,
+            participants.c.status == JOINED,
+        )
+    )
+    meeting = find_meeting(tx, room)
+    if row is None or meeting is None or not meeting.is_running:
+        return Alignment(None)
+    me = Participant.of(row)
+    sources = sources_for(me, get_policy(tx, meeting))
+    return Alignment(MediaGrant(room=room, identity=identity, name=me.user_name, sources=sources), me.is_muted)
+
+
+def sources_for(me: Participant, policy: Policy) -> tuple[str, ...]:
+    """Return what a participant may publish; nothing when a host has taken that away."""
+    if not me.can_publish:
+        return ()
+    return SPEAK + PRESENT if permits(policy.screen_share_permissions, is_staff=me.is_staff) else SPEAK

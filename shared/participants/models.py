@@ -15,7 +15,9 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 
 from shared.core.database import METADATA, Id, UtcDateTime
@@ -40,6 +42,10 @@ participants = Table(
     Column(
         "was_admitted", Boolean, nullable=False, default=False
     ),  # by a host, from the waiting room, for this meeting
+    # A host sent the person back to the waiting room: only a host opens the door again, whatever the policy says.
+    Column("is_sent_back", Boolean, nullable=False, default=False, server_default=false()),
+    Column("can_publish", Boolean, nullable=False, default=True, server_default=true()),
+    Column("can_chat", Boolean, nullable=False, default=True, server_default=true()),
     Column("is_muted", Boolean, nullable=False, default=False),
     Column("is_video_enabled", Boolean, nullable=False, default=True),
     Column("is_screen_sharing", Boolean, nullable=False, default=False),
@@ -110,6 +116,9 @@ class Participant:
     status: str
     is_banned: bool
     was_admitted: bool
+    is_sent_back: bool
+    can_publish: bool
+    can_chat: bool
     is_muted: bool
     is_video_enabled: bool
     is_screen_sharing: bool
@@ -157,6 +166,8 @@ class Participant:
             "is_screen_sharing": self.is_screen_sharing,
             "is_hand_raised": self.is_hand_raised,
             "hand_raised_at": self.hand_raised_at,
+            "can_publish": self.can_publish,
+            "can_chat": self.can_chat,
             "joined_at": self.joined_at,
             "left_at": self.left_at,
             "device_type": self.device_type,

@@ -7,8 +7,9 @@ from shared.core import ledger
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
+from shared.participants.membership import get_reader
 from shared.participants.models import JOINED, Participant
-from shared.participants.queries import cursors, get_reader, roster
+from shared.participants.queries import cursors, roster
 from shared.policies.cache import get_policy
 
 ROSTER_LIMIT = 10_000

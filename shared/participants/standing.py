@@ -7,8 +7,8 @@ from shared.core.errors import DomainError
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
+from shared.participants.membership import check_inside, get_inside, memberships_by_id
 from shared.participants.models import Participant
-from shared.participants.queries import check_inside, get_inside, memberships_by_id
 from shared.policies.cache import get_policies, get_policy
 from shared.policies.models import Policy
 

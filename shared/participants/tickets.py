@@ -12,11 +12,10 @@ from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.meetings.errors import MeetingNotFound
 from shared.meetings.service import check_running
 from shared.participants.errors import NotInside
-from shared.participants.models import DENIED, JOINED, REMOVED, WAITING
-from shared.participants.queries import Membership, get_membership
+from shared.participants.membership import Membership, check_member, get_membership
+from shared.participants.models import JOINED, WAITING
 
 TICKET_SECONDS = 30
 
@@ -54,8 +53,7 @@ def get_listener(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
 
 def check_listener(membership: Membership) -> None:
     """Raise as `get_listener` when this is nobody who may open the WebSocket."""
-    if membership.me.status in (REMOVED, DENIED):
-        raise MeetingNotFound
+    check_member(membership)
     check_running(membership.meeting)
     if membership.me.status not in (JOINED, WAITING):
         raise NotInside

@@ -30,6 +30,7 @@ class Applicant:
     is_staff: bool
     is_banned: bool
     was_admitted: bool
+    is_sent_back: bool
     passcode: str | None
 
 
@@ -50,6 +51,8 @@ def decide(policy: Policy, applicant: Applicant, keyring: Keyring) -> Verdict:
             return Verdict("deny", rule, refusal)
     if applicant.is_staff or applicant.was_admitted:
         return Verdict("join", "role" if applicant.is_staff else "admitted")
+    if applicant.is_sent_back:
+        return Verdict("wait", "sent_back")
     if policy.require_waiting_room:
         return Verdict("wait", "require_waiting_room")
     if policy.join_approval_mode == MANUAL:

@@ -7,6 +7,7 @@ from shared.core.transaction import Transaction
 from shared.meetings.events import MeetingCreated, MeetingStarted
 from shared.meetings.service import set_deadline
 from shared.policies.cache import get_policy
+from shared.policies.events import PolicyChanged
 from shared.policies.service import create_policy
 
 
@@ -22,3 +23,12 @@ def limit_the_duration(tx: Transaction, event: MeetingStarted) -> None:
     minutes = get_policy(tx, event.meeting).meeting_duration_minutes
     if minutes:
         set_deadline(tx, event.meeting_id, tx.now + timedelta(minutes=minutes))
+
+
+@listens_to(PolicyChanged)
+def change_the_limit_of_the_duration(tx: Transaction, event: PolicyChanged) -> None:
+    """Move the end of a running meeting when the limit of its duration has changed."""
+    minutes, started_at = event.after.meeting_duration_minutes, event.meeting.started_at
+    if started_at is None or not event.meeting.is_running or minutes == event.before.meeting_duration_minutes:
+        return
+    set_deadline(tx, event.meeting_id, started_at + timedelta(minutes=minutes) if minutes else None)

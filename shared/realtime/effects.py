@@ -10,7 +10,10 @@ REDACT = "redact:*:0"
 
 
 class Effect(NamedTuple):
-    """`kind` is end, gone, redact or renew; `target` a participant id or *; `code` the close code for their sockets."""
+    """`target` is a participant id or *. Kinds: end and gone close sockets with `code`; redact empties the memory of a
+    stream; renew has rights looked up anew; inside, outside, promoted and demoted change which streams somebody hears,
+    those that are new from behind the number `code`.
+    """
 
     kind: str
     target: str
@@ -29,6 +32,26 @@ def gone(participant_id: str, code: int) -> str:
 def renew(participant_id: str = "*") -> str:
     """Return the effect that has what a participant, or everybody, may do looked up anew."""
     return f"renew:{participant_id}:0"
+
+
+def inside(participant_id: str, seq: int) -> str:
+    """Return the effect that lets a participant's sockets hear the meeting from behind `seq` on."""
+    return f"inside:{participant_id}:{seq}"
+
+
+def outside(participant_id: str) -> str:
+    """Return the effect after which a participant's sockets hear nothing but their own stream."""
+    return f"outside:{participant_id}:0"
+
+
+def promoted(participant_id: str, seq: int) -> str:
+    """Return the effect that lets a participant's sockets hear the stream of hosts from behind `seq` on."""
+    return f"promoted:{participant_id}:{seq}"
+
+
+def demoted(participant_id: str) -> str:
+    """Return the effect after which a participant's sockets hear the stream of hosts no more."""
+    return f"demoted:{participant_id}:0"
 
 
 def parse(text: str) -> Effect:

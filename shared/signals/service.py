@@ -2,6 +2,7 @@
 
 from shared.participants.standing import Standing
 from shared.policies.errors import ChatDisabled, ReactionsDisabled
+from shared.policies.remedies import refusal
 from shared.policies.service import permits
 from shared.signals.events import Reacted, Typing
 
@@ -12,7 +13,7 @@ def react(standing: Standing, reaction_type: str) -> Reacted:
     """Return a reaction, to be told to everybody inside. Raises ReactionsDisabled."""
     me = standing.me
     if not standing.policy.enable_reactions:
-        raise ReactionsDisabled(details={"rule": "enable_reactions"})
+        raise refusal(ReactionsDisabled, "enable_reactions")
     return Reacted(meeting_id=me.meeting_id, actor_id=me.user_id, participant=me, reaction_type=reaction_type)
 
 
@@ -20,5 +21,7 @@ def show_typing(standing: Standing, is_typing: bool) -> Typing:
     """Return the news that somebody types, or stopped. Raises ChatDisabled."""
     me = standing.me
     if not permits(standing.policy.chat_permissions, is_staff=me.is_staff):
-        raise ChatDisabled(details={"rule": "chat_permissions"})
+        raise refusal(ChatDisabled, "chat_permissions")
+    if not me.can_chat:
+        raise refusal(ChatDisabled, "can_chat")
     return Typing(meeting_id=me.meeting_id, actor_id=me.user_id, participant=me, is_typing=is_typing)

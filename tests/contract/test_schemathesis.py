@@ -41,7 +41,7 @@ BOUNDED = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TAGS = ["auth", "meetings", "participants", "chat", "signals", "livekit"]
+TAGS = ["auth", "meetings", "policies", "participants", "moderation", "chat", "signals", "livekit"]
 
 
 @pytest.fixture

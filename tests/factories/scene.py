@@ -15,11 +15,14 @@ from shared.meetings import service as meetings
 from shared.meetings.models import Meeting
 from shared.meetings.queries import get_meeting
 from shared.meetings.service import MeetingWish
+from shared.participants import leaving
 from shared.participants import service as participants
+from shared.participants.leaving import Departure
+from shared.participants.membership import find_place
 from shared.participants.models import CO_HOST, Participant
 from shared.participants.models import participants as places
-from shared.participants.queries import find_place, get_participant
-from shared.participants.service import Admission, Departure, JoinWish
+from shared.participants.queries import get_participant
+from shared.participants.service import Admission, JoinWish
 from shared.runtime import Runtime
 from tests.factories.world import Person, World
 
@@ -88,7 +91,7 @@ class Scene:
     def leave(self, meeting_id: str, actor: Actor) -> Departure:
         """Let somebody go."""
         with self.runtime.transaction() as tx:
-            return participants.leave(tx, meeting_id, actor)
+            return leaving.leave(tx, meeting_id, actor)
 
     def place(self, meeting_id: str, actor: Actor) -> Participant:
         """Return somebody's place as the database has it now."""

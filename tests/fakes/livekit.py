@@ -15,6 +15,13 @@ import jwt
 from livekit import api
 
 SERVICE = "/twirp/livekit.RoomService/"
+_METHODS: dict[str, tuple[Any, str]] = {
+    "DeleteRoom": (api.DeleteRoomRequest, "roomCreate"),
+    "GetParticipant": (api.RoomParticipantIdentity, "roomAdmin"),
+    "RemoveParticipant": (api.RoomParticipantIdentity, "roomAdmin"),
+    "UpdateParticipant": (api.UpdateParticipantRequest, "roomAdmin"),
+    "MutePublishedTrack": (api.MuteRoomTrackRequest, "roomAdmin"),
+}
 _STATUS = {"unauthenticated": 401, "not_found": 404, "bad_route": 404, "resource_exhausted": 429, "internal": 500}
 
 
@@ -42,6 +49,7 @@ class FakeLiveKit:
     def __init__(self, key: str, secret: str) -> None:
         self._keys = {key: secret}
         self.rooms: set[str] = set()
+        self.people: dict[tuple[str, str], api.ParticipantInfo] = {}  # by room and identity
         self.calls: list[Call] = []
         self.fault: Callable[[BaseHTTPRequestHandler], bool] = lambda _: False
         fake = self
@@ -86,17 +94,42 @@ class FakeLiveKit:
 
     def _call(self, path: str, authorization: str, body: bytes) -> bytes:
         method = path.removeprefix(SERVICE)
-        if path == method or method != "DeleteRoom":
+        if path == method or method not in _METHODS:
             raise Refusal("bad_route", f"no handler for path {path}")
+        request_type, grant = _METHODS[method]
         grants = self._grants(authorization)
-        request = api.DeleteRoomRequest.FromString(body)
+        request = request_type.FromString(body)
         self.calls.append(Call(method, request.room, grants))
-        if not grants.get("roomCreate"):
+        if not grants.get(grant) or (grant == "roomAdmin" and grants.get("room") != request.room):
             raise Refusal("unauthenticated", "permissions denied")
         if request.room not in self.rooms:
             raise Refusal("not_found", "requested room does not exist")
-        self.rooms.discard(request.room)
-        return api.DeleteRoomResponse().SerializeToString()
+        if method == "DeleteRoom":
+            self.rooms.discard(request.room)
+            return api.DeleteRoomResponse().SerializeToString()
+        return self._of_participant(method, request)
+
+    def _of_participant(self, method: str, request: Any) -> bytes:
+        who = (request.room, request.identity)
+        if who not in self.people:
+            raise Refusal("not_found", "participant does not exist")
+        person = self.people[who]
+        if method == "RemoveParticipant":
+            del self.people[who]
+            return api.RemoveParticipantResponse().SerializeToString()
+        if method == "UpdateParticipant":
+            person.permission.CopyFrom(request.permission)  # all fields: what is not said is taken away
+            allowed = set(request.permission.can_publish_sources)
+            kept = [t for t in person.tracks if request.permission.can_publish and (not allowed or t.source in allowed)]
+            del person.tracks[:]
+            person.tracks.extend(kept)
+        if method == "MutePublishedTrack":
+            track = next((t for t in person.tracks if t.sid == request.track_sid), None)
+            if track is None:
+                raise Refusal("not_found", "track does not exist")
+            track.muted = request.muted
+            return api.MuteRoomTrackResponse(track=track).SerializeToString()
+        return person.SerializeToString()
 
     def _grants(self, authorization: str) -> dict[str, Any]:
         token = authorization.removeprefix("Bearer ")

@@ -5,7 +5,8 @@ from typing import Any
 from flask_smorest import Blueprint
 
 from shared.chat import service as chat
-from shared.chat.service import MessageWish, Page, Reacted, Told, seen_by
+from shared.chat.queries import Page, history, seen_by
+from shared.chat.service import MessageWish, Reacted, Told
 from shared.core.errors import InsufficientPermission, NotFound
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
@@ -65,7 +66,7 @@ def read_history(
         position, id_ = decode_cursor(cursor, 2)
         after = (int(position) if position.isdecimal() else 0, id_)
     wanted = Page(limit=limit, offset=offset, before_seq=before_seq, after_seq=after_seq, after=after)
-    page, more = cut(chat.history(tx, meeting_id, actor, wanted), limit)
+    page, more = cut(history(tx, meeting_id, actor, wanted), limit)
     following = encode_cursor(page[-1][0].position, page[-1][0].id) if more else None
     data = [{**message.public(), "seq": seq, "stream": stream} for message, seq, stream in page]
     return Reply(data, pagination=pagination(limit, following))

@@ -6,8 +6,7 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import TokenRevoked, Unauthenticated
 from shared.identity.service import find_actor
-from shared.participants.models import DENIED, REMOVED
-from shared.participants.queries import find_place
+from shared.participants.membership import find_place
 from web.http import tokens
 from web.http.tokens import Claims, Kind
 
@@ -30,7 +29,7 @@ def actor_of(tx: Transaction, claims: Claims) -> Actor:
     if claims.kind == "guest":
         guest = Actor(name="", participant_id=claims.subject, meeting_id=claims.reference)
         place = find_place(tx, claims.reference, guest)
-        if place is None or place.user_id is not None or place.status in (REMOVED, DENIED):
+        if place is None or place.user_id is not None:
             raise TokenRevoked
         return Actor(name=place.user_name, participant_id=place.id, meeting_id=claims.reference)
     actor = find_actor(tx, claims.reference)

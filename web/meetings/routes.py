@@ -24,6 +24,7 @@ from shared.meetings.models import meetings as table
 from shared.meetings.service import MeetingWish
 from shared.participants import queries, snapshot
 from shared.participants.errors import NotInside, ParticipantExists
+from shared.participants.membership import get_host, get_membership, get_reader, get_staff, my_meetings
 from shared.participants.models import JOINED, WAITING
 from shared.policies.cache import get_policy
 from web.http.door import door
@@ -78,7 +79,7 @@ def list_meetings(
 ) -> Reply:
     """List the meetings you host, joined or are invited to, newest first"""
     before = decode_cursor(cursor, 1)[0] if cursor else None
-    query = queries.my_meetings(actor, status, before, limit + 1)
+    query = my_meetings(actor, status, before, limit + 1)
     begins = func.coalesce(table.c.scheduled_start, table.c.started_at, table.c.created_at)
     if from_ is not None:
         query = query.where(begins >= from_)
@@ -92,7 +93,7 @@ def list_meetings(
 @door(blueprint, "GET", "/<meeting_id>", gives=MeetingView(), refusals=(MeetingNotFound,))
 def get_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Read a meeting"""
-    return meeting_view(queries.get_membership(tx, meeting_id, actor).meeting)
+    return meeting_view(get_membership(tx, meeting_id, actor).meeting)
 
 
 @door(
@@ -110,7 +111,7 @@ def change_meeting(tx: Transaction, actor: Actor, meeting_id: str, **changes: An
 
     Only the host may. Of a running meeting, title and description can change.
     """
-    queries.get_host(tx, meeting_id, actor)
+    get_host(tx, meeting_id, actor)
     return meeting_view(meetings.change(tx, meeting_id, actor, changes))
 
 
@@ -125,7 +126,7 @@ def change_meeting(tx: Transaction, actor: Actor, meeting_id: str, **changes: An
 )
 def cancel_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Cancel a scheduled meeting"""
-    queries.get_host(tx, meeting_id, actor)
+    get_host(tx, meeting_id, actor)
     return meeting_view(meetings.cancel(tx, meeting_id, actor))
 
 
@@ -140,7 +141,7 @@ def cancel_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
 )
 def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Let people in"""
-    queries.get_staff(tx, meeting_id, actor)
+    get_staff(tx, meeting_id, actor)
     started = meetings.start(tx, meeting_id, actor)
     return {"meeting_id": started.id, "started_by": started.started_by, "started_at": started.started_at}
 
@@ -156,7 +157,7 @@ def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, A
 )
 def end_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """End the meeting for everybody"""
-    queries.get_staff(tx, meeting_id, actor)
+    get_staff(tx, meeting_id, actor)
     over = meetings.end(tx, meeting_id, actor.user_id)
     return {
         "meeting_id": over.id,
@@ -169,7 +170,7 @@ def end_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any
 @door(blueprint, "GET", "/<meeting_id>/status", gives=StatusView(), refusals=(MeetingNotFound,))
 def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """How does the meeting stand?"""
-    membership = queries.get_membership(tx, meeting_id, actor)
+    membership = get_membership(tx, meeting_id, actor)
     meeting = membership.meeting
     counts = queries.counts(tx, meeting_id)
     return {
@@ -202,7 +203,7 @@ def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, 
     `meeting` for everybody who is or was inside, from the time they were; `me` for your own; `hosts` for hosts and
     co-hosts. `next_cursor` is the `after_seq` of the next page.
     """
-    me = queries.get_reader(tx, meeting_id, actor).me
+    me = get_reader(tx, meeting_id, actor).me
     keys = {"meeting": meeting_stream(meeting_id), "me": personal_stream(me.id), "hosts": hosts_stream(meeting_id)}
     if stream not in keys:
         raise ValidationFailed(details={"stream": ["Must be one of: meeting, me, hosts."]})

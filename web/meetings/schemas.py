@@ -7,8 +7,8 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from shared.meetings.models import STATUSES
-from shared.policies.models import ALL, AUTOMATIC, DOMAIN_RESTRICTED, HOST, MANUAL, NONE
-from web.http.schema import Bool, Choice, Digits, Email, Id, Int, Paging, Schema, Text, Time
+from web.http.schema import Choice, Digits, Email, Id, Paging, Schema, Text, Time
+from web.policies.schemas import PolicyRequest
 
 _ZONES = frozenset(available_timezones())
 
@@ -21,50 +21,6 @@ class TimeZone(fields.String):
         if zone not in _ZONES:
             raise ma.ValidationError("Not a time zone of the IANA database.")
         return zone
-
-
-class Domain(fields.String):
-    """A domain name, in lower case."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            validate=validate.And(
-                validate.Length(1, 253),
-                validate.Regexp(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+\Z", error="Not a domain name."),
-            )
-        )
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        return str(super()._deserialize(value, attr, data, **kwargs)).lower()
-
-
-class PolicyRequest(Schema):
-    """The rules of a meeting; what is not given keeps its default (contract 6)."""
-
-    require_waiting_room = Bool()
-    require_password = Bool()
-    passcode = Text(4, 64, load_only=True)
-    allow_anonymous_join = Bool()
-    max_participants = Int(validate=validate.Range(1, 10_000))
-    allowed_domains = fields.List(Domain(), validate=validate.Length(max=100))
-    blocked_users = fields.List(Id(), validate=validate.Length(max=1000))
-    recording_permissions = Choice(HOST, ALL, NONE)
-    screen_share_permissions = Choice(HOST, ALL, NONE)
-    chat_permissions = Choice(HOST, ALL, NONE)
-    mute_on_entry = Bool()
-    disable_camera = Bool()
-    lock_meeting = Bool()
-    enable_breakout_rooms = Bool()
-    enable_polls = Bool()
-    enable_whiteboard = Bool()
-    enable_file_sharing = Bool()
-    enable_reactions = Bool()
-    enable_hand_raise = Bool()
-    enable_e2e_encryption = Bool()
-    idle_timeout_minutes = Int(validate=validate.Range(0, 1440))
-    meeting_duration_minutes = Int(validate=validate.Range(0, 10_080))
-    join_approval_mode = Choice(AUTOMATIC, MANUAL, DOMAIN_RESTRICTED)
-    custom_settings = fields.Dict(keys=Text(1, 64), values=fields.Raw(), validate=validate.Length(max=50))
 
 
 class MeetingRequest(Schema):

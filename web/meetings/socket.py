@@ -4,7 +4,7 @@ from marshmallow import fields
 
 from shared.meetings.events import MeetingCancelled, MeetingChanged, MeetingFinished, MeetingStarted
 from shared.meetings.models import STATUSES
-from shared.participants.events import WaitedInVain
+from shared.participants.waiting_events import WaitedInVain
 from web.http.schema import Choice, Schema, Time
 from web.realtime.announcements import announces
 

@@ -8,8 +8,9 @@ from shared.core.errors import ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import flags, queries, service, tickets
+from shared.participants import flags, leaving, queries, service, tickets
 from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.participants.membership import get_reader
 from shared.participants.models import STATUSES, Participant
 from shared.participants.service import JoinWish
 from shared.policies import errors as policy_errors
@@ -93,7 +94,7 @@ def _guest_token(person: Participant) -> str:
 )
 def leave(tx: Transaction, actor: Actor, meeting_id: str) -> Any:
     """Leave the meeting, or its waiting room"""
-    return service.leave(tx, meeting_id, actor)
+    return leaving.leave(tx, meeting_id, actor)
 
 
 @door(
@@ -112,7 +113,7 @@ def list_participants(
 
     Attendees see who is or was inside (`joined`, `left`); hosts and co-hosts see every state.
     """
-    me = queries.get_reader(tx, meeting_id, actor).me
+    me = get_reader(tx, meeting_id, actor).me
     wanted = status.split(",") if status else None
     if wanted and not set(wanted) <= set(STATUSES):
         raise ValidationFailed(details={"status": [f"Must be one of: {', '.join(STATUSES)}."]})
@@ -141,7 +142,7 @@ def set_status(tx: Transaction, actor: Actor, meeting_id: str, **wanted: bool) -
 @door(blueprint, "GET", "/hands", gives=ParticipantView(), many=True, refusals=(MeetingNotFound, NotInside))
 def list_hands(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
     """List raised hands, in the order they went up"""
-    queries.get_reader(tx, meeting_id, actor)
+    get_reader(tx, meeting_id, actor)
     raised = queries.hands(tx, meeting_id)
     return Reply([p.public() for p in raised], pagination=pagination(len(raised), None))
 

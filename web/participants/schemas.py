@@ -69,6 +69,8 @@ class ParticipantView(Schema):
     is_screen_sharing = fields.Boolean(required=True)
     is_hand_raised = fields.Boolean(required=True)
     hand_raised_at = Time(required=True, allow_none=True)
+    can_publish = fields.Boolean(required=True)
+    can_chat = fields.Boolean(required=True)
     joined_at = Time(required=True, allow_none=True)
     left_at = Time(required=True, allow_none=True)
     device_type = fields.String(required=True, allow_none=True)
@@ -88,6 +90,21 @@ class FlagsRequest(Schema):
         """Refuse a request that changes nothing."""
         if not data:
             raise ma.ValidationError("Give at least one flag.")
+
+
+class ParticipantChange(FlagsRequest):
+    """What shall be different about somebody: flags can be taken down, not put up."""
+
+    role = Choice(*ROLES)
+    can_publish = Bool()
+    can_chat = Bool()
+
+
+class RemoveRequest(Schema):
+    """How somebody goes: with `ban` no door lets them in again."""
+
+    ban = Bool(load_default=False)
+    reason = Text(1, 500, allow_none=True, load_default=None)
 
 
 class TicketView(Schema):

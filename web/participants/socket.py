@@ -6,12 +6,11 @@ from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.events import (
     ConnectionStatusChanged,
-    EntryRequested,
-    EntryWithdrawn,
     HandRaised,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantUpdated,
+    RoleChanged,
     ScreenShareChanged,
 )
 from shared.participants.flags import Flags, set_my_flags
@@ -60,20 +59,18 @@ class PersonData(Schema):
     user_name = fields.String(required=True)
 
 
+class OwnRoleData(ParticipantView):
+    """You, with the role that you have now; `cursors` of streams that you hear from now on."""
+
+    cursors = fields.Dict(keys=fields.String(), values=fields.Integer(), required=True)
+
+
 class LeaveData(PersonData):
     """Who is out, since when, and why."""
 
     status = Choice(*STATUSES, required=True)
     left_at = Time(required=True, allow_none=True)
-    reason = Choice("left", "connection_lost", required=True)
-
-
-class WaitingData(PersonData):
-    """Somebody in front of the door, or no longer; `position` and `waiting_since` while they wait."""
-
-    action = Choice("waiting", "withdrawn", required=True)
-    waiting_since = Time(allow_none=True)
-    position = fields.Integer()
+    reason = Choice("left", "connection_lost", "removed", "banned", "sent_back", required=True)
 
 
 class HandData(PersonData):
@@ -96,8 +93,8 @@ class ConnectionStatusData(PersonData):
 
 
 announces(ParticipantView(), ParticipantJoined, ParticipantUpdated)
+announces(OwnRoleData(), RoleChanged)
 announces(LeaveData(), ParticipantLeft)
-announces(WaitingData(), EntryRequested, EntryWithdrawn)
 announces(HandData(), HandRaised)
 announces(ScreenData(), ScreenShareChanged)
 announces(ConnectionStatusData(), ConnectionStatusChanged)

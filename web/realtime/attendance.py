@@ -23,8 +23,8 @@ from shared.identity.errors import TokenRevoked
 from shared.identity.service import ended_sessions
 from shared.meetings.errors import MeetingNotFound
 from shared.participants import heartbeat as people
+from shared.participants.membership import Membership, memberships_by_id
 from shared.participants.models import Participant
-from shared.participants.queries import Membership, memberships_by_id
 from shared.participants.tickets import check_listener
 from shared.realtime import presence
 from shared.realtime.presence import Socket

@@ -28,6 +28,7 @@ from web.realtime.inbound import Inbound
 from web.realtime.reception import Handshake, Reception, welcome_of
 from web.realtime.recovery import Recovery
 from web.realtime.subscriber import Subscriber
+from web.realtime.tuner import Tuner
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ class Realtime:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.hub = Hub(self._on_meeting)
+        self.hub = Hub(self._on_meeting, self._on_new_stream)
         self.recovery = Recovery(runtime, self.hub)
+        self.tuner = Tuner(runtime, self.hub, self.recovery)
         self.subscriber = Subscriber(runtime.settings.redis_url, self._on_wakeups, self._on_order, self._on_gap)
         self.heartbeat = Heartbeat(runtime, self.hub, self.recovery, self.subscriber)
         self.attendance = Attendance(runtime, self.hub)
@@ -70,6 +72,9 @@ class Realtime:
 
     def _on_meeting(self, meeting_id: str, is_here: bool) -> None:
         self.subscriber.follow(meeting_id, is_here)
+
+    def _on_new_stream(self, connection: Connection, key: str, seq: int) -> None:
+        self.tuner.add(connection, key, seq)
 
     def _on_wakeups(self, wakeups: list[Wakeup]) -> None:
         if self.hub.deliver(wakeups):

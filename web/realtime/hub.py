@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from shared.core.metrics import CONNECTIONS
+from shared.core.streams import hosts_stream, is_hosts_stream, is_personal_stream, meeting_stream
 from shared.realtime import close_codes, effects
 from shared.realtime.envelope import Wakeup
 from web.realtime.connection import Connection
@@ -19,6 +20,7 @@ from web.realtime.replay import heed
 from web.realtime.tally import TALLY
 from web.realtime.topic import Line, Topic
 
+_RIGHTS = frozenset({"renew", "inside", "outside", "promoted", "demoted"})
 TURN_WRITES = 500  # sockets that are written to before others get their turn: a few milliseconds
 
 
@@ -26,10 +28,16 @@ class Hub:
     """All connections and topics of one process.
 
     `on_meeting` is called with a meeting's id and True when the first connection of it arrives, False after the last.
-    The calls for one meeting may come in another order than it happened; their sum is right.
+    The calls for one meeting may come in another order than it happened; their sum is right. `on_new_stream` is
+    called with a connection, a stream that it may hear from now on, and the number behind which it goes on there.
     """
 
-    def __init__(self, on_meeting: Callable[[str, bool], None]) -> None:
+    def __init__(
+        self,
+        on_meeting: Callable[[str, bool], None],
+        on_new_stream: Callable[[Connection, str, int], None] = lambda *_: None,
+    ) -> None:
+        self._on_new_stream = on_new_stream
         self._on_meeting = on_meeting
         self._lock = threading.RLock()
         self.connections: dict[str, Connection] = {}
@@ -205,7 +213,26 @@ class Hub:
             for connection in self.of_meeting(topic.meeting_id):
                 if connection.participant_id == effect.target:
                     connection.close(effect.code, "you are out")
-        elif effect.kind == "renew":
+        elif effect.kind in _RIGHTS:
             for connection in self.of_meeting(topic.meeting_id):
                 if effect.target in ("*", connection.participant_id):
-                    connection.sender.renew()
+                    self._change_rights(connection, effect)
+
+    def _change_rights(self, connection: Connection, effect: effects.Effect) -> None:
+        connection.sender.renew()
+        if effect.kind == "demoted":
+            self.keep_only(connection, lambda key: not is_hosts_stream(key))
+        elif effect.kind == "outside":
+            self.keep_only(connection, is_personal_stream)
+        elif effect.kind == "inside":
+            self._on_new_stream(connection, meeting_stream(connection.meeting_id), effect.code)
+        elif effect.kind == "promoted":
+            self._on_new_stream(connection, hosts_stream(connection.meeting_id), effect.code)
+
+    def keep_only(self, connection: Connection, may_hear: Callable[[str], bool]) -> None:
+        """Have a connection hear no more what it may not, from this moment on."""
+        with self._lock:
+            for key, topic in tuple(connection.topics.items()):
+                if not may_hear(key):
+                    topic.leave(connection)
+                    self.forget_unheard(key)

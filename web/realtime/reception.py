@@ -11,8 +11,9 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.participants import arrivals
 from shared.participants.arrivals import Arrival, Listener
+from shared.participants.membership import Membership
 from shared.participants.models import Participant
-from shared.participants.queries import Membership, audible_streams, entries_of, may_resume
+from shared.participants.queries import audible_streams, entries_of, may_resume
 from shared.realtime.envelope import timestamp
 from shared.runtime import Runtime
 

@@ -20,6 +20,8 @@ FIELDS = {
     "is_screen_sharing",
     "is_hand_raised",
     "hand_raised_at",
+    "can_publish",
+    "can_chat",
     "joined_at",
     "left_at",
     "device_type",

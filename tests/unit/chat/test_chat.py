@@ -9,7 +9,8 @@ from sqlalchemy import select
 from shared.chat import service as chat
 from shared.chat.links import is_web_address
 from shared.chat.models import messages, reactions
-from shared.chat.service import MessageWish, Page, Told
+from shared.chat.queries import Page, history
+from shared.chat.service import MessageWish, Told
 from shared.core.errors import DomainError, InsufficientPermission, NotFound, ValidationFailed
 from shared.core.ids import new_id
 from shared.core.streams import meeting_stream, personal_stream
@@ -18,6 +19,7 @@ from shared.meetings.errors import MeetingEnded, MeetingNotActive, MeetingNotFou
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.models import DENIED, REMOVED
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.remedies import REMEDIES
 from shared.runtime import Runtime
 from tests.factories.scene import Scene, change_place
 
@@ -51,7 +53,7 @@ class Room(Scene):
 
     def read(self, who: Actor, **page: Any) -> list[tuple[str | None, int, str]]:
         with self.runtime.reading() as tx:
-            found = chat.history(tx, self.id, who, Page(**{"limit": 100, **page}))
+            found = history(tx, self.id, who, Page(**{"limit": 100, **page}))
         return [(message.content, seq, stream) for message, seq, stream in found]
 
     def heard(self, stream: str) -> list[dict[str, Any]]:
@@ -144,7 +146,7 @@ def test_s96_the_policy_says_who_writes(timed: Runtime, permission: str, host_ma
             continue
         with pytest.raises(ChatDisabled) as refused:
             room.say(who)
-        assert refused.value.details == {"rule": "chat_permissions"}
+        assert refused.value.details == {"rule": "chat_permissions", "remedy": REMEDIES["chat_permissions"]}
         for verb in (room.edit, room.react):
             with pytest.raises(ChatDisabled):
                 verb(who, new_id(), "x")

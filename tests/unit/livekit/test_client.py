@@ -12,7 +12,8 @@ from livekit import api
 from shared.core.ids import new_id
 from shared.core.settings import Settings
 from shared.livekit import client
-from shared.livekit.client import delete_room
+from shared.livekit.client import delete_room, remove_participant, set_permissions
+from shared.livekit.tokens import MediaGrant
 from tests.fakes.livekit import FakeLiveKit, answers, hangs_up, is_slow
 
 pytestmark = pytest.mark.once
@@ -111,3 +112,73 @@ def test_a_server_that_is_only_slow_is_waited_for(livekit: FakeLiveKit) -> None:
     livekit.fault = is_slow(0.2)
     delete_room(settings_for(livekit), room)
     assert livekit.rooms == set()
+
+
+# --- people in a room
+
+MICROPHONE, CAMERA, SCREEN = api.TrackSource.MICROPHONE, api.TrackSource.CAMERA, api.TrackSource.SCREEN_SHARE
+
+
+def enter(livekit: FakeLiveKit, room: str, identity: str) -> api.ParticipantInfo:
+    """Let somebody be in a room with three open tracks."""
+    livekit.rooms.add(room)
+    tracks = [api.TrackInfo(sid=f"TR_{source}", source=source) for source in (MICROPHONE, CAMERA, SCREEN)]
+    livekit.people[room, identity] = api.ParticipantInfo(identity=identity, tracks=tracks)
+    return livekit.people[room, identity]
+
+
+def grant(room: str, *sources: str) -> MediaGrant:
+    return MediaGrant(room=room, identity="ann", name="Ann", sources=sources)
+
+
+def test_somebody_is_sent_out_with_rights_for_that_room_only(livekit: FakeLiveKit) -> None:
+    room = new_id()
+    enter(livekit, room, "ann")
+    enter(livekit, room, "bob")
+    remove_participant(settings_for(livekit), room, "ann")
+    assert list(livekit.people) == [(room, "bob")]
+    granted = {name for name, value in livekit.calls[0].grants.items() if value and name.startswith("room")}
+    assert granted == {"roomAdmin", "room"}
+
+
+def test_who_is_not_there_is_fine(livekit: FakeLiveKit) -> None:
+    room = new_id()
+    remove_participant(settings_for(livekit), room, "ann")
+    livekit.rooms.add(room)
+    remove_participant(settings_for(livekit), room, "ann")
+    set_permissions(settings_for(livekit), grant(room, "microphone"), is_muted=True)
+    assert [call.method for call in livekit.calls] == ["RemoveParticipant", "RemoveParticipant", "GetParticipant"]
+
+
+def test_rights_are_those_of_a_token_and_what_is_taken_away_ends(livekit: FakeLiveKit) -> None:
+    room = new_id()
+    person = enter(livekit, room, "ann")
+    set_permissions(settings_for(livekit), grant(room, "microphone", "camera"), is_muted=False)
+    assert (person.permission.can_publish, person.permission.can_subscribe, person.permission.can_publish_data) == (
+        True,
+        True,
+        True,
+    )
+    assert list(person.permission.can_publish_sources) == [MICROPHONE, CAMERA]
+    assert [(track.source, track.muted) for track in person.tracks] == [(MICROPHONE, False), (CAMERA, False)]
+    set_permissions(settings_for(livekit), grant(room), is_muted=False)
+    assert (person.permission.can_publish, list(person.tracks)) == (False, [])
+
+
+def test_an_open_microphone_of_who_is_muted_is_closed_and_nothing_else(livekit: FakeLiveKit) -> None:
+    room = new_id()
+    person = enter(livekit, room, "ann")
+    for _ in range(2):
+        set_permissions(settings_for(livekit), grant(room, "microphone", "camera", "screen_share"), is_muted=True)
+    assert [(track.source, track.muted) for track in person.tracks] == [
+        (MICROPHONE, True),
+        (CAMERA, False),
+        (SCREEN, False),
+    ]
+    assert [call.method for call in livekit.calls].count("MutePublishedTrack") == 1
+
+
+def test_a_refusal_that_is_not_absence_is_raised(livekit: FakeLiveKit) -> None:
+    livekit.fault = answers(500, b'{"code":"internal","msg":"oops"}')
+    with pytest.raises(api.TwirpError):
+        remove_participant(settings_for(livekit), new_id(), "ann")

@@ -114,7 +114,7 @@ def test_each_refusal_is_its_own_and_keeps_nobody_else_out(scene: Scene) -> None
         NotInside,
         MeetingNotFound,
         MeetingNotFound,
-        TokenRevoked,
+        MeetingNotFound,
         TokenRevoked,
         MeetingNotActive,
         MeetingEnded,

@@ -12,7 +12,7 @@ from shared.core.streams import hosts_stream, meeting_stream
 from shared.identity.actor import Actor
 from shared.meetings import service as meetings
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import service
+from shared.participants import leaving, service
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.models import (
     ATTENDEE,
@@ -29,6 +29,7 @@ from shared.participants.models import (
 )
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached, MeetingLocked, PasscodeRequired, UserBlocked
+from shared.policies.remedies import REMEDIES
 from shared.runtime import Runtime
 from tests.factories.scene import UNKNOWN, Scene, change_place
 from tests.fakes.clock import FakeClock
@@ -150,7 +151,11 @@ def test_p5_a_full_meeting_takes_staff_and_nobody_else_until_a_seat_is_free(time
     told = scene.told(meeting_id)
     with pytest.raises(MaxParticipantsReached) as refused:
         scene.join(meeting_id, eve)
-    assert refused.value.details == {"rule": "max_participants", "max_participants": 2}
+    assert refused.value.details == {
+        "rule": "max_participants",
+        "remedy": REMEDIES["max_participants"],
+        "max_participants": 2,
+    }
     assert (seats(scene, meeting_id), scene.told(meeting_id)) == (2, told)
     scene.leave(meeting_id, ada)
     assert scene.join(meeting_id, eve).participant.is_inside
@@ -313,7 +318,7 @@ def test_the_duration_sums_every_stay(timed: Runtime, clock: FakeClock) -> None:
     scene.join(meeting_id, ada)
     clock.pass_(seconds=45)
     with timed.reading() as tx:
-        assert service.duration_minutes(tx, place.id) == 2.25
+        assert leaving.duration_minutes(tx, place.id) == 2.25
     assert scene.leave(meeting_id, ada).duration_minutes == 2.25
     assert scene.told(meeting_id).count("leave") == 2
     assert open_stays(scene, place.id) == 0
@@ -363,7 +368,7 @@ def test_taking_somebody_out_twice_does_nothing_the_second_time(timed: Runtime) 
     scene.leave(meeting_id, ada)
     told = scene.told(meeting_id)
     with timed.transaction() as tx:
-        assert service.take_out(tx, inside, "left") == inside
+        assert leaving.take_out(tx, inside, "left") == inside
     assert (scene.told(meeting_id), seats(scene, meeting_id)) == (told, 0)
 
 
@@ -419,7 +424,7 @@ def test_i5_no_stay_ends_before_it_began_although_its_end_was_asked_for_before(
     with timed.reading() as tx:
         (stay,) = tx.all(select(stays).where(stays.c.participant_id == place.id))
         assert stay.left_at == stay.entered_at
-        assert service.duration_minutes(tx, place.id) == 0.0
+        assert leaving.duration_minutes(tx, place.id) == 0.0
 
 
 def test_p5_the_statement_that_takes_a_seat_counts_for_itself(timed: Runtime) -> None:
@@ -428,5 +433,5 @@ def test_p5_the_statement_that_takes_a_seat_counts_for_itself(timed: Runtime) ->
     before = scene.state(meeting_id)
     scene.join(meeting_id, scene.user())
     with pytest.raises(MaxParticipantsReached), timed.transaction() as tx:
-        service._take_seat(tx, before, get_policy(tx, before))
+        service.take_seat(tx, before, get_policy(tx, before))
     assert seats(scene, meeting_id) == 1

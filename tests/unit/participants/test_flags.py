@@ -101,7 +101,7 @@ def test_the_policy_refuses_flags_whole_and_never_refuses_to_stop(
         return
     with pytest.raises(refusal) as refused:
         say(scene, meeting_id, who, **flags)
-    assert set(refused.value.details) == {"rule"}
+    assert set(refused.value.details) == {"rule", "remedy"}
     assert (scene.place(meeting_id, who), scene.told(meeting_id)) == (before, told)
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from shared.core.ids import new_id
-from shared.participants import heartbeat
+from shared.participants import heartbeat, leaving
 from shared.participants.models import JOINED, LEFT, WAITING, Participant, participants, stays
 from shared.realtime import presence
 from shared.realtime.presence import Socket
@@ -145,7 +145,7 @@ def test_a_waiter_who_was_let_in_meanwhile_is_not_withdrawn(timed: Runtime, worl
     with timed.transaction() as tx:
         seen = Participant.of(place.row())
         tx.execute(update(participants).where(participants.c.id == place.id).values(status=JOINED))
-        heartbeat._withdraw(tx, seen)
+        leaving.withdraw(tx, seen)
     assert told(tx) == []
     assert place.row().status == JOINED
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from shared.core.ids import new_id
 from shared.core.streams import hosts_stream, meeting_stream
 from shared.identity.actor import Actor
-from shared.participants import heartbeat
+from shared.participants import heartbeat, leaving
 from shared.participants.models import CONNECTED, JOINED, LEFT, RECONNECTING, WAITING
 from shared.realtime import presence
 from shared.realtime.presence import Socket
@@ -139,7 +139,7 @@ def test_a_waiter_who_was_admitted_meanwhile_is_not_withdrawn(timed: Runtime) ->
     assert waiting.status == WAITING
     house.leave(meeting_id, ada)
     with timed.transaction() as tx:
-        heartbeat._withdraw(tx, waiting)
+        leaving.withdraw(tx, waiting)
     assert len(house.events(hosts_stream(meeting_id))) == 2
 
 

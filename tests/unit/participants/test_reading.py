@@ -10,7 +10,7 @@ from shared.core.streams import hosts_stream, meeting_stream, personal_stream
 from shared.identity.actor import Actor
 from shared.meetings import service as meetings
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import queries, snapshot
+from shared.participants import membership, queries, snapshot
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.models import (
     ATTENDEE,
@@ -67,7 +67,7 @@ def test_s37_each_state_opens_the_doors_it_should_and_no_other(
     scene = Scene(timed)
     meeting_id = scene.meeting(scene.user())
     actor = somebody(scene, meeting_id, status, role, came=came)
-    doors = ((queries.get_membership, member), (queries.get_reader, reader), (queries.get_inside, inside))
+    doors = ((membership.get_membership, member), (membership.get_reader, reader), (membership.get_inside, inside))
     for door, refusal in doors:
         with timed.reading() as tx:
             if refusal is None:
@@ -90,7 +90,7 @@ def test_roles_open_the_doors_of_their_own(timed: Runtime, role: str, staff: Any
     scene = Scene(timed)
     meeting_id = scene.meeting(scene.user())
     actor = somebody(scene, meeting_id, JOINED, role)
-    for door, refusal in ((queries.get_staff, staff), (queries.get_host, host)):
+    for door, refusal in ((membership.get_staff, staff), (membership.get_host, host)):
         with timed.reading() as tx:
             if refusal is None:
                 assert door(tx, meeting_id, actor).me.role == role
@@ -115,7 +115,7 @@ def test_nobody_is_inside_a_meeting_that_does_not_run(timed: Runtime, step: str,
         elif step == "cancelled":
             meetings.cancel(tx, meeting_id, host)
     with timed.reading() as tx, pytest.raises(refusal):
-        queries.get_inside(tx, meeting_id, host)
+        membership.get_inside(tx, meeting_id, host)
 
 
 @pytest.mark.parametrize("meeting_id", [UNKNOWN, "no id", ""])
@@ -125,7 +125,7 @@ def test_a_meeting_of_others_looks_like_one_that_does_not_exist(timed: Runtime, 
     me = scene.user()
     for id_ in (meeting_id, theirs):
         with timed.reading() as tx, pytest.raises(MeetingNotFound) as refused:
-            queries.get_membership(tx, id_, me)
+            membership.get_membership(tx, id_, me)
         assert refused.value.text == "There is no such meeting."
 
 
@@ -134,10 +134,10 @@ def test_a_guest_is_a_member_of_one_meeting_only(timed: Runtime) -> None:
     here, there = (scene.meeting(scene.user(), policy={"allow_anonymous_join": True}) for _ in range(2))
     guest = scene.guest(here)
     with timed.reading() as tx:
-        assert queries.get_inside(tx, here, guest).me.id == guest.participant_id
+        assert membership.get_inside(tx, here, guest).me.id == guest.participant_id
         with pytest.raises(MeetingNotFound):
-            queries.get_membership(tx, there, guest)
-        assert [row.id for row in tx.all(queries.my_meetings(guest, None, None, 10))] == [here]
+            membership.get_membership(tx, there, guest)
+        assert [row.id for row in tx.all(membership.my_meetings(guest, None, None, 10))] == [here]
 
 
 def test_a_participant_is_found_in_their_own_meeting_only(timed: Runtime) -> None:
@@ -216,7 +216,7 @@ def test_my_meetings_are_those_i_host_joined_or_am_invited_to_newest_first(timed
 
     def listed(*wanted: Any) -> list[str]:
         with timed.reading() as tx:
-            return [row.id for row in tx.all(queries.my_meetings(me, *wanted))]
+            return [row.id for row in tx.all(membership.my_meetings(me, *wanted))]
 
     assert listed(None, None, 10) == newest_first
     assert listed(None, None, 1) == newest_first[:1]

@@ -38,6 +38,7 @@ def applicant(**traits: Any) -> Applicant:
         "is_staff": False,
         "is_banned": False,
         "was_admitted": False,
+        "is_sent_back": False,
         "passcode": None,
     }
     return Applicant(**{**usual, **traits})
@@ -72,6 +73,9 @@ GUEST = {"user_id": None, "email": None}
         ({**SECRET, "require_password": False}, {}, Verdict("join", "open")),
         ({"require_password": True}, {}, Verdict("join", "open")),
         ({"lock_meeting": True}, {}, Verdict("deny", "lock_meeting", errors.MeetingLocked)),
+        ({}, {"is_sent_back": True}, Verdict("wait", "sent_back")),
+        ({}, {"is_sent_back": True, "is_staff": True}, Verdict("join", "role")),
+        ({"lock_meeting": True}, {"is_sent_back": True}, Verdict("deny", "lock_meeting", errors.MeetingLocked)),
         ({"lock_meeting": True}, {"was_admitted": True}, Verdict("deny", "lock_meeting", errors.MeetingLocked)),
         ({"lock_meeting": True}, {"is_staff": True}, Verdict("join", "role")),
         ({"require_waiting_room": True}, {}, Verdict("wait", "require_waiting_room")),

@@ -114,4 +114,4 @@ def test_the_policy_switches_each_signal_off_by_its_own_rule(
         assert refusal is not None
         with pytest.raises(refusal) as refused, timed.transaction() as tx:
             step(tx, meeting_id, who)
-        assert (set(refused.value.details), tx.signals) == ({"rule"}, [])
+        assert (set(refused.value.details), tx.signals) == ({"rule", "remedy"}, [])

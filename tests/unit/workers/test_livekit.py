@@ -8,7 +8,11 @@ import pytest
 from dev.process import free_port
 from shared.core import outbox
 from shared.core.outbox import MAX_ATTEMPTS
-from shared.livekit.jobs import DeleteRoom
+from shared.livekit import client
+from shared.livekit.jobs import AlignParticipant, DeleteRoom
+from shared.livekit.tokens import MediaGrant
+from shared.participants import moderation
+from shared.participants.media import PRESENT, SPEAK
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
@@ -105,3 +109,74 @@ def test_a_server_that_never_answers_costs_a_bounded_time(
         media = with_livekit_at(bench, f"ws://127.0.0.1:{silent.getsockname()[1]}")
 
         assert run_job(media, "livekit.delete_room", put(media, "r")) == "retry"
+
+
+# --- people
+
+
+@pytest.fixture
+def carried_out(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What was asked of LiveKit; how it is asked stands in tests/unit/livekit."""
+    calls: list[tuple[object, ...]] = []
+
+    def remove(_: object, room: str, identity: str) -> None:
+        calls.append(("remove", room, identity))
+
+    def permit(_: object, grant: MediaGrant, *, is_muted: bool) -> None:
+        calls.append(("permit", grant.room, grant.identity, grant.sources, is_muted))
+
+    monkeypatch.setattr(client, "remove_participant", remove)
+    monkeypatch.setattr(client, "set_permissions", permit)
+    return calls
+
+
+def jobs_of(runtime: Runtime, room: str) -> list[str]:
+    with runtime.reading() as tx:
+        rows = tx.all(outbox.outbox.select().order_by(outbox.outbox.c.id))
+        return [row.id for row in rows if row.name == AlignParticipant.name and row.payload["room"] == room]
+
+
+def test_what_a_host_takes_is_taken_at_livekit_and_what_is_late_changes_nothing(
+    media: Runtime, scene: Scene, carried_out: list[tuple[object, ...]]
+) -> None:
+    host, ann = scene.user(), scene.user()
+    room = scene.meeting(host)
+    scene.join(room, host)
+    seat = scene.join(room, ann).participant
+    with media.transaction() as tx:
+        moderation.change(tx, room, host, seat.id, {"is_muted": True})
+    with media.transaction() as tx:
+        moderation.change(tx, room, host, seat.id, {"can_publish": False})
+    with media.transaction() as tx:
+        moderation.remove(tx, room, host, seat.id, ban=False, reason=None)
+    scene.join(room, ann)
+    identity = seat.media_identity
+    mute, silence, remove = jobs_of(media, room)
+    for row_id in (remove, mute, silence, remove):
+        run_job(media, AlignParticipant.name, row_id)
+    # She came back under another identity: whoever still holds the old one is sent out, whatever the job was for.
+    assert carried_out == [("remove", room, identity)] * 3
+
+
+def test_rights_are_read_when_they_are_carried_out(
+    media: Runtime, scene: Scene, carried_out: list[tuple[object, ...]]
+) -> None:
+    host, ann = scene.user(), scene.user()
+    room = scene.meeting(host)
+    scene.join(room, host)
+    seat = scene.join(room, ann).participant
+    with media.transaction() as tx:
+        moderation.change(tx, room, host, seat.id, {"is_muted": True})
+    (row_id,) = jobs_of(media, room)
+    run_job(media, AlignParticipant.name, row_id)
+    assert carried_out == [("permit", room, seat.media_identity, SPEAK + PRESENT, True)]
+
+
+def test_without_livekit_there_is_no_such_job(scene: Scene, bench: Runtime) -> None:
+    runtime = with_livekit_at(bench, "")
+    host, ann = scene.user(), scene.user()
+    room = scene.meeting(host)
+    seat = scene.join(room, ann).participant
+    with runtime.transaction() as tx:
+        moderation.remove(tx, room, host, seat.id, ban=False, reason=None)
+    assert jobs_of(bench, room) == []

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from shared.chat.service import Page, history
+from shared.chat.queries import Page, history
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
-from shared.participants.service import leave
+from shared.participants.leaving import leave
 from shared.participants.standing import Standing
 from shared.runtime import Runtime
 from shared.signals.events import Typing

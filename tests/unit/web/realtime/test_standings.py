@@ -10,7 +10,7 @@ from shared.core.errors import DomainError
 from shared.core.transaction import Transaction
 from shared.meetings.errors import MeetingNotFound
 from shared.participants.errors import NotInside
-from shared.participants.service import leave
+from shared.participants.leaving import leave
 from shared.participants.standing import Standing, get_standings
 from shared.runtime import Runtime
 from tests.factories.world import World

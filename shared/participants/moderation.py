@@ -1,0 +1,185 @@
+"""What hosts and co-hosts do to others (contract 4). Every function locks the meeting row: of two who act at the same
+time the second sees what the first did, and there is always a host.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from shared.core import ledger
+from shared.core.errors import InsufficientPermission, ValidationFailed
+from shared.core.streams import hosts_stream
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.models import Meeting
+from shared.meetings.queries import lock_meeting
+from shared.meetings.service import check_not_over, check_running
+from shared.participants.errors import ParticipantNotFound
+from shared.participants.events import HandRaised, ParticipantUpdated, RoleChanged, ScreenShareChanged
+from shared.participants.flags import store_flags
+from shared.participants.leaving import free_seat, take_out
+from shared.participants.media import align
+from shared.participants.membership import get_staff
+from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
+from shared.participants.queries import get_participant
+from shared.participants.queue import tell_positions
+from shared.participants.service import take_seat
+from shared.participants.waiting_events import EntryDecided, ExcludedWhileWaiting
+from shared.policies.cache import get_policy
+
+FLAGS = ("is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised")
+# What may be done to others: a host can take somebody's voice, picture and hand down, never put them up.
+_TAKES_AWAY = {"is_muted": True, "is_video_enabled": False, "is_screen_sharing": False, "is_hand_raised": False}
+RIGHTS = ("can_publish", "can_chat")
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A meeting, who acts, and on whom."""
+
+    meeting: Meeting
+    me: Participant
+    target: Participant
+
+    @property
+    def is_other(self) -> bool:
+        """Tell whether this is about somebody else."""
+        return self.me.id != self.target.id
+
+
+def change(
+    tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, changes: Mapping[str, Any]
+) -> Participant:
+    """Change somebody's role, flags and rights. All of it is done, or nothing.
+
+    Emits ParticipantUpdated, with a role RoleChanged, with hand or screen HandRaised or ScreenShareChanged.
+    Raises MeetingNotFound, InsufficientPermission, MeetingEnded, MeetingNotActive, InvalidMeetingState,
+    ParticipantNotFound, ValidationFailed, MaxParticipantsReached (a co-host who becomes an attendee needs a seat).
+    """
+    scene = _scene(tx, meeting_id, actor, participant_id)
+    flags = {name: changes[name] for name in FLAGS if name in changes}
+    rights = {name: changes[name] for name in RIGHTS if name in changes}
+    _check(scene, changes, flags)
+    person = scene.target
+    if rights:
+        flags = {**_taken_away(person, rights), **flags}
+        person = _store(tx, person, rights)
+    if flags:
+        person = store_flags(tx, person, flags)
+    if "role" in changes and changes["role"] != person.role:
+        person = _change_role(tx, scene, person, changes["role"])
+    told: dict[str, Any] = {"meeting_id": meeting_id, "actor_id": actor.user_id, "participant": person}
+    tx.emit(ParticipantUpdated(**told))
+    if "is_screen_sharing" in flags:
+        tx.emit(ScreenShareChanged(**told))
+    if "is_hand_raised" in flags:
+        tx.emit(HandRaised(**told))
+    if person.is_inside:
+        align(tx, person)
+    return person
+
+
+def _scene(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str) -> _Scene:
+    get_staff(tx, meeting_id, actor)  # who has no business here holds up nobody
+    meeting = lock_meeting(tx, meeting_id)
+    me = get_staff(tx, meeting_id, actor).me
+    check_not_over(meeting)
+    target = get_participant(tx, meeting_id, participant_id)
+    if target.role == HOST and me.role != HOST:
+        raise InsufficientPermission("Co-hosts cannot act on a host.")
+    return _Scene(meeting, me, target)
+
+
+def _check(scene: _Scene, changes: Mapping[str, Any], flags: Mapping[str, bool]) -> None:
+    target = scene.target
+    if target.status in (REMOVED, DENIED):
+        raise ParticipantNotFound("This person is out of the meeting.")
+    if "role" in changes:
+        if scene.me.role != HOST:
+            raise InsufficientPermission("Only the host changes roles.")
+        if changes["role"] == HOST and target.user_id is None:
+            raise ValidationFailed(details={"role": ["A guest cannot be a host."]})
+    if flags:
+        check_running(scene.meeting)
+        if not target.is_inside:
+            raise ParticipantNotFound("This person is not in the meeting.")
+        wrong = [name for name, value in flags.items() if scene.is_other and value is not _TAKES_AWAY[name]]
+        if wrong:
+            raise InsufficientPermission("This only the person can do.", details={"fields": wrong})
+
+
+def _taken_away(person: Participant, rights: Mapping[str, bool]) -> dict[str, bool]:
+    """Return the flags that end with a right."""
+    if rights.get("can_publish", True) or not person.is_inside:
+        return {}
+    return {name: _TAKES_AWAY[name] for name in ("is_muted", "is_video_enabled", "is_screen_sharing")}
+
+
+def _change_role(tx: Transaction, scene: _Scene, person: Participant, role: str) -> Participant:
+    if person.role == HOST and _count_hosts(tx, scene.meeting.id) == 1:
+        raise InsufficientPermission("A meeting has at least one host.", details={"rule": "last_host"})
+    was_staff = person.is_staff
+    person = _store(tx, person, {"role": role})
+    cursors: dict[str, int] = {}
+    if person.is_inside and person.is_staff and not was_staff:
+        free_seat(tx, person.meeting_id)
+        hosts = hosts_stream(person.meeting_id)
+        cursors["hosts"] = ledger.heads(tx.connection, [hosts])[hosts]
+    if person.is_inside and was_staff and not person.is_staff:
+        take_seat(tx, scene.meeting, get_policy(tx, scene.meeting))
+    tx.emit(RoleChanged(meeting_id=person.meeting_id, actor_id=scene.me.user_id, participant=person, cursors=cursors))
+    return person
+
+
+def _count_hosts(tx: Transaction, meeting_id: str) -> int:
+    hosts = (participants.c.meeting_id == meeting_id, participants.c.role == HOST)
+    return int(tx.scalar(select(func.count()).select_from(participants).where(*hosts)))
+
+
+def _store(tx: Transaction, person: Participant, values: Mapping[str, Any]) -> Participant:
+    row = tx.execute(
+        update(participants).where(participants.c.id == person.id).values(**values).returning(participants)
+    ).one()
+    return Participant.of(row)
+
+
+def remove(
+    tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, *, ban: bool, reason: str | None
+) -> Participant:
+    """Put somebody out of the meeting, its waiting room, or the list of the invited; with `ban` no door lets them in
+    again. Safe to repeat.
+
+    Emits what `put_out` emits. Raises MeetingNotFound, InsufficientPermission (hosts cannot be removed), MeetingEnded,
+    InvalidMeetingState, ParticipantNotFound.
+    """
+    scene = _scene(tx, meeting_id, actor, participant_id)
+    if scene.target.role == HOST:
+        raise InsufficientPermission("A host cannot be removed; change the role first.")
+    if not scene.is_other:
+        raise InsufficientPermission("You cannot remove yourself; leave instead.")
+    return put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
+
+
+def put_out(
+    tx: Transaction, person: Participant, *, ban: bool, actor_id: str | None, reason: str | None = None
+) -> Participant:
+    """End somebody's place, wherever they are. The caller holds the meeting row.
+
+    Emits ParticipantLeft for who was inside, ExcludedWhileWaiting and EntryDecided for who waited.
+    """
+    values = {"status": REMOVED, "is_banned": ban or person.is_banned, "was_admitted": False}
+    gone = {"presence": None, "disconnected_at": None, "waiting_since": None}
+    if person.is_inside:
+        out = take_out(tx, person, "banned" if ban else "removed", actor_id=actor_id, left_at=tx.now, **gone, **values)
+        align(tx, person)
+        return out
+    was_waiting = person.status == WAITING
+    out = _store(tx, person, {**gone, **values})
+    if was_waiting:
+        told: dict[str, Any] = {"meeting_id": out.meeting_id, "actor_id": actor_id, "participant": out}
+        tx.emit(ExcludedWhileWaiting(**told, reason=reason))
+        tx.emit(EntryDecided(**told, action="removed"))
+        tell_positions(tx, out.meeting_id)
+    return out

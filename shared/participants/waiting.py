@@ -1,0 +1,186 @@
+"""The waiting room: a queue that hosts and co-hosts answer (contract 5). Every function locks the meeting row, so that
+one person is admitted once, and nobody beyond the number of seats.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import update
+
+from shared.core import ledger
+from shared.core.errors import InsufficientPermission
+from shared.core.streams import hosts_stream
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.models import Meeting
+from shared.meetings.queries import lock_meeting
+from shared.meetings.service import check_running
+from shared.participants.errors import ParticipantNotFound
+from shared.participants.events import RoleChanged
+from shared.participants.leaving import take_out
+from shared.participants.media import align
+from shared.participants.membership import get_staff
+from shared.participants.models import DENIED, WAITING, Participant, participants
+from shared.participants.queries import get_participant
+from shared.participants.queue import Waiter, tell_positions, waiters
+from shared.participants.service import enter, full, take_seat
+from shared.participants.waiting_events import (
+    Admitted,
+    EntryDecided,
+    EntryRequested,
+    Refused,
+    SentBack,
+    WaiterAddressed,
+)
+from shared.policies.cache import get_policy
+from shared.policies.errors import MaxParticipantsReached
+
+
+def queue(tx: Transaction, meeting_id: str, actor: Actor) -> list[Waiter]:
+    """Return who waits, in the order in which they came. Raises MeetingNotFound, InsufficientPermission."""
+    get_staff(tx, meeting_id, actor)
+    return waiters(tx, meeting_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Who was admitted, and who waits on because no seat is free."""
+
+    admitted: list[Participant]
+    waiting: list[Participant]
+
+
+def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Sequence[str] | None) -> Answered:
+    """Let people in, in the order of the queue, as long as there are seats; None for all who wait.
+
+    Emits ParticipantJoined, Admitted and EntryDecided for each, and QueueMoved for those who wait on. Raises
+    MeetingNotFound, InsufficientPermission, MeetingNotActive, MeetingEnded, InvalidMeetingState, ParticipantNotFound
+    (somebody named does not wait), MaxParticipantsReached (nobody could be let in).
+    """
+    meeting = _lock(tx, meeting_id, actor)
+    chosen = _chosen(tx, meeting_id, participant_ids)
+    policy = get_policy(tx, meeting)
+    answered = Answered([], [])
+    for person in chosen:
+        try:
+            if not person.is_staff:
+                take_seat(tx, meeting, policy)
+        except MaxParticipantsReached:
+            answered.waiting.append(person)
+            continue
+        entered = enter(tx, person, policy, was_admitted=True)
+        inside = entered.participant
+        told: dict[str, Any] = {"meeting_id": meeting_id, "actor_id": actor.user_id, "participant": inside}
+        tx.emit(Admitted(**told, cursors={"meeting": entered.position.seq}))
+        if inside.is_staff:
+            hosts = hosts_stream(meeting_id)
+            tx.emit(RoleChanged(**told, cursors={"hosts": ledger.heads(tx.connection, [hosts])[hosts]}))
+        answered.admitted.append(inside)
+    if answered.waiting and not answered.admitted:
+        raise full(policy)
+    _decided(tx, actor, answered.admitted, "admitted")
+    return answered
+
+
+def deny(
+    tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Sequence[str], reason: str | None
+) -> list[Participant]:
+    """Turn people away, with a reason if there is one; they may ask again and are judged anew.
+
+    Emits Refused and EntryDecided for each, and QueueMoved for those who wait on. Raises as `admit`.
+    """
+    _lock(tx, meeting_id, actor)
+    chosen = _chosen(tx, meeting_id, participant_ids)
+    rows = tx.all(
+        update(participants)
+        .where(participants.c.id.in_([person.id for person in chosen]))
+        .values(status=DENIED, waiting_since=None, presence=None, disconnected_at=None)
+        .returning(participants)
+    )
+    denied = [Participant.of(row) for row in rows]
+    for person in denied:
+        tx.emit(Refused(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, reason=reason))
+    _decided(tx, actor, denied, "denied")
+    return denied
+
+
+def address(tx: Transaction, meeting_id: str, actor: Actor, text: str) -> int:
+    """Say something to everybody who waits. Returns to how many. Emits WaiterAddressed for each. Raises as `admit`."""
+    _lock(tx, meeting_id, actor)
+    addressed = waiters(tx, meeting_id)
+    for waiter in sorted(addressed, key=lambda one: one.participant.id):
+        person = waiter.participant
+        tx.emit(WaiterAddressed(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, text=text))
+    return len(addressed)
+
+
+def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str) -> Waiter:
+    """Send an attendee who is inside back to the waiting room, where only a host can let them out again.
+
+    Emits ParticipantLeft, SentBack, EntryRequested. Raises as `admit`; InsufficientPermission for hosts and co-hosts,
+    ParticipantNotFound when the person is not inside.
+    """
+    _lock(tx, meeting_id, actor)
+    person = get_participant(tx, meeting_id, participant_id)
+    if not person.is_inside:
+        raise ParticipantNotFound("This person is not in the meeting.")
+    if person.is_staff:
+        raise InsufficientPermission("Hosts and co-hosts do not wait; change the role first.")
+    person = take_out(
+        tx,
+        person,
+        "sent_back",
+        actor_id=actor.user_id,
+        status=WAITING,
+        left_at=tx.now,
+        waiting_since=tx.now,
+        was_admitted=False,
+        is_sent_back=True,
+    )
+    align(tx, person)
+    place = next(waiter for waiter in waiters(tx, meeting_id) if waiter.participant.id == person.id)
+    told: dict[str, Any] = {
+        "meeting_id": meeting_id,
+        "actor_id": actor.user_id,
+        "participant": person,
+        "position": place.position,
+    }
+    tx.emit(SentBack(**told))
+    tx.emit(EntryRequested(**told))
+    return place
+
+
+def _lock(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
+    get_staff(tx, meeting_id, actor)  # who has no business here holds up nobody
+    meeting = lock_meeting(tx, meeting_id)
+    get_staff(tx, meeting_id, actor)
+    check_running(meeting)
+    return meeting
+
+
+def _chosen(tx: Transaction, meeting_id: str, participant_ids: Sequence[str] | None) -> list[Participant]:
+    """Return those who wait and are meant, in the order of the queue. Raises ParticipantNotFound."""
+    waiting = [waiter.participant for waiter in waiters(tx, meeting_id)]
+    if participant_ids is None:
+        return waiting
+    wanted = set(participant_ids)
+    chosen = [person for person in waiting if person.id in wanted]
+    if len(chosen) != len(wanted):
+        missing = sorted(wanted - {person.id for person in chosen})
+        raise ParticipantNotFound("Somebody of these does not wait.", details={"participant_ids": missing})
+    return chosen
+
+
+def _decided(tx: Transaction, actor: Actor, people: Sequence[Participant], action: str) -> None:
+    """Tell hosts what was decided, and those who wait on where they stand now."""
+    if not people:
+        return
+    meeting_id = people[0].meeting_id
+    tx.emit_all(
+        [
+            EntryDecided(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, action=action)
+            for person in people
+        ]
+    )
+    tell_positions(tx, meeting_id)

@@ -1,0 +1,84 @@
+"""Doors of policies (contract 6)."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+
+from shared.core.errors import InsufficientPermission
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotFound
+from shared.participants import access, membership
+from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.policies import service
+from shared.policies.cache import get_policy
+from web.http.door import door
+from web.policies.schemas import AccessRequest, AccessView, PolicyChange, PolicyRequest, PolicyView
+
+blueprint = Blueprint(
+    "policies", __name__, url_prefix="/api/v1/meetings/<meeting_id>/security", description="Who may do what"
+)
+
+_CHANGING = (MeetingNotFound, InsufficientPermission, MeetingEnded, InvalidMeetingState)
+
+
+@door(blueprint, "GET", "/policy", gives=PolicyView(), refusals=(MeetingNotFound, NotInside))
+def read_policy(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
+    """Read the rules of a meeting"""
+    found = membership.get_reader(tx, meeting_id, actor)
+    return get_policy(tx, found.meeting).public(for_staff=found.me.is_staff)
+
+
+@door(
+    blueprint,
+    "POST",
+    "/policy",
+    takes=PolicyRequest(),
+    gives=PolicyView(),
+    limit="meetings",
+    message="The rules are replaced.",
+    refusals=_CHANGING,
+)
+def replace_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) -> dict[str, Any]:
+    """Replace the rules
+
+    What is not given goes back to its default. Only the host may. Everybody inside hears a `policy` event, and what
+    the new rules take away is gone with it.
+    """
+    membership.get_host(tx, meeting_id, actor)
+    return service.change_policy(tx, meeting_id, actor, rules, replace=True).public(for_staff=True)
+
+
+@door(
+    blueprint,
+    "PATCH",
+    "/policy",
+    takes=PolicyChange(),
+    gives=PolicyView(),
+    limit="meetings",
+    message="The rules are changed.",
+    refusals=_CHANGING,
+)
+def change_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) -> dict[str, Any]:
+    """Change some of the rules
+
+    Only the host may. Everybody inside hears a `policy` event, and what the new rules take away is gone with it.
+    """
+    membership.get_host(tx, meeting_id, actor)
+    return service.change_policy(tx, meeting_id, actor, rules, replace=False).public(for_staff=True)
+
+
+@door(
+    blueprint,
+    "POST",
+    "/validate-access",
+    takes=AccessRequest(),
+    gives=AccessView(),
+    refusals=(MeetingNotFound, InsufficientPermission, ParticipantNotFound),
+)
+def validate_access(tx: Transaction, actor: Actor, meeting_id: str, user_id: str | None) -> Any:
+    """What would a join get, and which rule decides?
+
+    Changes nothing. For yourself; hosts and co-hosts may ask about others.
+    """
+    return access.foresee(tx, meeting_id, actor, user_id)
