@@ -41,7 +41,8 @@ def take(tx: Transaction, meeting_id: str, actor: Actor) -> Snapshot:
         meeting=membership.meeting,
         me=me,
         participants=inside,
-        policy=get_policy(tx, membership.meeting).public(for_staff=me.is_staff),
+        # As events tell it, to hosts too: what only hosts may know of it they read at the policy's own door.
+        policy=get_policy(tx, membership.meeting).public(for_staff=False),
         cursors=cursors(tx, me),
         epoch=ledger.epoch(tx.connection),
     )

@@ -15,7 +15,7 @@ Snapshot = dict[str, Any]
 # Of an event about somebody, what the roster shows; the rest of it says why.
 SHOWN = {
     "user_name", "role", "status", "is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised",
-    "hand_raised_at", "joined_at", "left_at", "device_type", "breakout_room_id",
+    "hand_raised_at", "can_publish", "can_chat", "joined_at", "left_at", "device_type", "breakout_room_id",
 }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ class Mirror:
         elif kind == "join":
             roster[data["participant_id"]] = data
         elif kind in ("participant_update", "hand_raise", "screen_share"):
-            roster[data["participant_id"]].update({k: v for k, v in data.items() if k in SHOWN})
+            roster.get(data["participant_id"], {}).update({k: v for k, v in data.items() if k in SHOWN})
         elif kind == "meeting_status":
             known = self.state["meeting"]
             known.update({k: v for k, v in data.items() if k in known})
@@ -107,6 +107,43 @@ def _chat(world: World, meeting_id: str, people: list[Person], dice: random.Rand
     dice.choice(people).post(f"/meetings/{meeting_id}/chat", {"content": "hello", "message_type": "text"})
 
 
+def _rule(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+    rules = {
+        "lock_meeting": dice.random() < 0.3,
+        "screen_share_permissions": dice.choice(["all", "host", "none"]),
+        "enable_hand_raise": dice.random() < 0.7,
+        "require_waiting_room": dice.random() < 0.5,
+        "custom_settings": {"dice": dice.random()},
+    }
+    people[0].patch(f"/meetings/{meeting_id}/security/policy", dict([dice.choice(list(rules.items()))]))
+
+
+def _somebody(meeting_id: str, people: list[Person], dice: random.Random) -> str:
+    whom = dice.choice(people[2:]).id
+    roster = people[0].get(f"/meetings/{meeting_id}/participants?limit=200").data
+    id_ = next(each["participant_id"] for each in roster if each["user_id"] == whom)
+    return f"/meetings/{meeting_id}/participants/{id_}"
+
+
+def _moderate(**changes: Any) -> Change:
+    def change(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+        people[0].patch(_somebody(meeting_id, people, dice), changes)
+
+    return change
+
+
+def _remove(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+    people[0].post(f"{_somebody(meeting_id, people, dice)}/remove")
+
+
+def _send_back(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+    people[0].post(f"{_somebody(meeting_id, people, dice)}/send-to-waiting-room")
+
+
+def _admit(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+    people[0].post(f"/meetings/{meeting_id}/waiting-room/admit", {"all": True})
+
+
 CHANGES: dict[str, Change] = {
     **{f"{name} {value}": _flags(**{name: value})
        for name in ("is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised") for value in (True, False)},
@@ -116,6 +153,15 @@ CHANGES: dict[str, Change] = {
     "join anew": _join_anew,
     "leave": _leave,
     "chat": _chat,
+    "rule": _rule,
+    "promote": _moderate(role="co-host"),
+    "demote": _moderate(role="attendee"),
+    "mute": _moderate(is_muted=True),
+    "silence": _moderate(can_publish=False),
+    "no chat": _moderate(can_chat=False),
+    "remove": _remove,
+    "send back": _send_back,
+    "admit": _admit,
 }  # fmt: skip
 
 
