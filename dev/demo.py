@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
-from dev.client import Answer, Api, Closed, Json, Refused, Socket, Unexpected
 from dev.environment import reachable
+from dev.http_client import Answer, Api, Json, Unexpected
+from dev.websocket_client import Closed, Refused, Socket
 
 NAMES = ("Ada", "Ben", "Chloe", "Dev", "Eve")
 COLOURS = ("36", "33", "35", "32", "34")

@@ -9,8 +9,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
-from dev.client import Api, Socket
+from dev.http_client import Api
 from dev.process import LOOPBACK, free_port, kill_session, spawn
+from dev.websocket_client import Socket
 from shared.core.ids import new_id
 from shared.core.settings import Settings, default_of, environment_name
 

@@ -19,6 +19,13 @@ from shared.realtime.presence import Socket
 
 SWEEP_LIMIT = 500
 
+_CONNECT = (
+    update(participants)
+    .where(one_of(participants.c.id, "people"), participants.c.status.in_((JOINED, WAITING)))
+    .values(presence=CONNECTED, disconnected_at=None)
+    .returning(participants)
+)
+
 
 def connections_opened(tx: Transaction, process_id: str, sockets: Sequence[Socket]) -> set[str]:
     """Enter connections. Emits ConnectionStatusChanged for whoever was reconnecting.
@@ -33,12 +40,7 @@ def connections_opened(tx: Transaction, process_id: str, sockets: Sequence[Socke
         tx.order(orders.close_connection(old))  # the newest stay: an old one is most likely dead
     away = [id_ for id_, was in presences.items() if was != CONNECTED]
     if away:
-        rows = tx.all(
-            update(participants)
-            .where(participants.c.id.in_(away), participants.c.status.in_((JOINED, WAITING)))
-            .values(presence=CONNECTED, disconnected_at=None)
-            .returning(participants)
-        )
+        rows = tx.all(_CONNECT, {"people": away})
         # A first connection tells nothing that the join has not told.
         _tell(tx, [Participant.of(row) for row in rows if presences[row.id] == RECONNECTING], CONNECTED)
     return {socket.participant_id for socket in sockets} - presences.keys()

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from dev.client import Api, Refused, Socket
+from dev.http_client import Api
 from dev.valkey import Valkey
+from dev.websocket_client import Refused, Socket
 from shared.core.ids import new_id
 from shared.core.settings import Settings
 from tests.stack import Stack, migrate

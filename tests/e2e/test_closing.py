@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from dev.client import Api, Closed, Refused, Socket
+from dev.http_client import Api
+from dev.websocket_client import Closed, Refused, Socket
 from tests.e2e.room import Room, ask, at_once, chats, furnish, hear, refusal
 from tests.stack import Stack
 from web.http import tokens

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.client import Closed, Refused, Socket
+from dev.websocket_client import Closed, Refused, Socket
 from tests.e2e.room import Room, ask, at_once, furnish, hear
 from tests.stack import Stack
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dev.client import Socket
+from dev.websocket_client import Socket
 from tests.e2e.room import Room, ask, chats, furnish, hear, quiet
 from tests.stack import Stack
 

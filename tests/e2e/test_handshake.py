@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import update
 
-from dev.client import Refused, Socket
+from dev.websocket_client import Refused, Socket
 from shared.core.ids import new_id
 from shared.participants.tickets import tickets
 from shared.runtime import Runtime

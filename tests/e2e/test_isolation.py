@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from dev.client import Closed, Socket
+from dev.websocket_client import Closed, Socket
 from shared.core import ledger
 from shared.core.settings import Settings
 from shared.runtime import Runtime

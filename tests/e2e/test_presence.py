@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.client import Socket
 from dev.process import kill_session
+from dev.websocket_client import Socket
 from shared.core.settings import Settings
 from shared.realtime.presence import LEASE_SECONDS
 from tests.e2e.room import Json, Room, ask, chats, furnish, hear, installation, numbers

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from dev.client import Closed, Socket
+from dev.websocket_client import Closed, Socket
 from shared.core import ledger
 from shared.core.ids import new_id
 from shared.meetings.models import meetings

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dev.client import Socket
+from dev.websocket_client import Socket
 from tests.e2e.room import Json, Room, ask, at_once, chats, furnish, hear, numbers, quiet
 from tests.stack import Stack
 

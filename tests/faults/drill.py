@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from sqlalchemy import Engine, create_engine
 
-from dev.client import Api
+from dev.http_client import Api
 from tests.faults.checker import Delays, Verdict, answers, check, delays
 from tests.faults.clients import Client, Crowd, Door
 from tests.faults.invariants import heads_of, rows_of, violations

@@ -19,7 +19,7 @@ from typing import Any, Self
 import psycopg
 from sqlalchemy import make_url
 
-from dev.client import Api
+from dev.http_client import Api
 from dev.postgres import Postgres
 from dev.process import LOOPBACK, free_port, kill_session
 from dev.valkey import Valkey

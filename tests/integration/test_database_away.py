@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from dev.client import Answer, Api, Socket
+from dev.http_client import Answer, Api
 from dev.postgres import Postgres
 from dev.process import free_port
 from dev.valkey import Valkey
+from dev.websocket_client import Socket
 from shared.core.settings import Settings
 from tests.stack import Stack, migrate
 

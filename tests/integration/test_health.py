@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dev.client import Answer, Api
+from dev.http_client import Answer, Api
 from dev.process import free_port
 from dev.valkey import Valkey
 from shared.core.settings import Settings

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import redis
 
-from dev.client import Api, Refused, Socket
+from dev.http_client import Api
 from dev.valkey import Valkey
+from dev.websocket_client import Refused, Socket
 from shared.core import outbox
 from shared.core.idempotency import idempotency_keys
 from shared.core.ids import new_id

@@ -167,19 +167,25 @@ def door(
             message=message,
             refusals=refusals,
         )
-        counted = _counted(f"{blueprint.name}_{function.__name__}", made)
-
-        @wraps(function)
-        def view(**path: Any) -> Response:
-            claims = _credential(made.who)
-            g.limit_key = claims.subject if claims else address()
-            return counted(claims, path)
-
+        view = _view(f"{blueprint.name}_{function.__name__}", made)
         described = documentation.describe(view, method, made, also or {}, takes is not None)
         blueprint.route(rule, methods=[method])(described)
         return function
 
     return register
+
+
+def _view(name: str, made: Door) -> Callable[..., Response]:
+    """Return what Flask calls for a door: finds out who asks, counts them, and lets the door serve them."""
+    counted = _counted(name, made)
+
+    @wraps(made.function)
+    def view(**path: Any) -> Response:
+        claims = _credential(made.who)
+        g.limit_key = claims.subject if claims else address()
+        return counted(claims, path)
+
+    return view
 
 
 def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]], Response]:

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from dev.client import Socket
 from dev.process import LOOPBACK
+from dev.websocket_client import Socket
 from shared.core import ledger
 from tests.faults.checker import Delays
 from tests.faults.clients import Seat

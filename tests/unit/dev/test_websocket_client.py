@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from dev.client import Socket
+from dev.websocket_client import Socket
 from web.realtime.frames import encode_text
 
 pytestmark = pytest.mark.once
