@@ -89,6 +89,12 @@ class Message:
         """Tell whether only sender and recipient may read it."""
         return self.recipient_id is not None
 
+    @property
+    def turn(self) -> tuple[int, str]:
+        """Return what puts it in order for a cursor: the public message of a position stands before the private ones,
+        whose ids say nothing of it when they are of the same millisecond."""
+        return self.position, self.id if self.is_private else "0"
+
     def public(self) -> dict[str, Any]:
         """Return what an event and an answer have in common."""
         return {

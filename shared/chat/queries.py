@@ -39,7 +39,7 @@ def _readable(me: Participant) -> Select[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which part of the history: oldest first, `after` a position and id (exclusive)."""
+    """Which part of the history: oldest first, `after` the turn of a message (exclusive)."""
 
     limit: int
     offset: int = 0
@@ -56,14 +56,15 @@ def history(tx: Transaction, meeting_id: str, actor: Actor, page: Page) -> list[
     """
     me = get_reader(tx, meeting_id, actor).me
     at = messages.c.position
-    query = _readable(me).order_by(at, messages.c.id)
+    is_private = messages.c.recipient_id.is_not(None)
+    query = _readable(me).order_by(at, is_private, messages.c.id)
     if page.before_seq is not None:
         query = query.where(at < page.before_seq)
     if page.after_seq is not None:
-        query = query.where(or_(at > page.after_seq, and_(at == page.after_seq, messages.c.recipient_id.is_not(None))))
+        query = query.where(or_(at > page.after_seq, and_(at == page.after_seq, is_private)))
     if page.after is not None:
-        position, id_ = page.after
-        query = query.where(or_(at > position, and_(at == position, messages.c.id > id_)))
+        position, id_ = page.after  # at one position stands at most one public message, before the private ones
+        query = query.where(or_(at > position, and_(at == position, is_private, messages.c.id > id_)))
     rows = tx.all(query.offset(page.offset).limit(page.limit + 1))
     return [(m, *seen_by(m, me.id)) for m in map(Message.of, rows)]
 

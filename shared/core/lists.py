@@ -8,10 +8,10 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-from sqlalchemy import ARRAY, Boolean, Column, Dialect, String, Text, TypeDecorator, bindparam
+from sqlalchemy import ARRAY, Column, Dialect, String, Text, TypeDecorator, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 
 class _Strings(TypeDecorator[Collection[str]]):
@@ -32,7 +32,8 @@ class one_of(FunctionElement[bool]):  # noqa: N801  reads as the SQL function it
     """The condition that a column of strings is one of those given at the execution as parameter `name`."""
 
     inherit_cache = True
-    type = Boolean()
+    # No Boolean: SQLite has none, SQLAlchemy would therefore add `= 1`, and SQLite would then look at every row.
+    type = NullType()  # type: ignore[assignment]
 
     def __init__(self, column: Column[Any], name: str) -> None:
         super().__init__(column, bindparam(name, type_=_Strings()))

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dev.client import Api, Socket
+from dev.http_client import Api
+from dev.websocket_client import Socket
 from tests.e2e.room import Room, ask, furnish, hear, numbers, refusal
 from tests.stack import Stack
 

@@ -67,7 +67,7 @@ def read_history(
         after = (int(position) if position.isdecimal() else 0, id_)
     wanted = Page(limit=limit, offset=offset, before_seq=before_seq, after_seq=after_seq, after=after)
     page, more = cut(history(tx, meeting_id, actor, wanted), limit)
-    following = encode_cursor(page[-1][0].position, page[-1][0].id) if more else None
+    following = encode_cursor(*page[-1][0].turn) if more else None
     data = [{**message.public(), "seq": seq, "stream": stream} for message, seq, stream in page]
     return Reply(data, pagination=pagination(limit, following))
 

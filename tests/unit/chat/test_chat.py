@@ -248,7 +248,7 @@ def test_the_history_is_read_in_pages_oldest_first(timed: Runtime) -> None:
     assert page(after_seq=said[5].position.seq) == ["psst", "end"]
     assert page(after_seq=last.position.seq) == []
     assert page(after_seq=said[1].position.seq, before_seq=said[4].position.seq) == ["m2", "m3"]
-    assert page(after=(said[5].message.position, said[5].message.id)) == ["psst", "end"]
+    assert page(after=said[5].message.turn) == ["psst", "end"]
     assert page(who=room.host, after_seq=said[4].position.seq) == ["m5", "end"]
 
 

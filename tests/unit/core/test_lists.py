@@ -35,3 +35,12 @@ def test_the_text_of_the_statement_does_not_depend_on_the_length(runtime: Runtim
         texts = {str(FOUND.compile(tx.connection)) for _ in range(2)}
         assert len(texts) == 1
         assert "POSTCOMPILE" not in texts.pop()
+
+
+@pytest.mark.once  # of SQLite; PostgreSQL plans by the size of the table
+def test_rows_are_found_by_an_index(runtime: Runtime) -> None:
+    with runtime.reading() as tx:
+        statement = f"EXPLAIN QUERY PLAN {FOUND.compile(tx.connection)}"
+        plan = [str(row) for row in tx.connection.exec_driver_sql(statement, ('["list:a"]',))]
+    assert any("SEARCH streams" in line for line in plan)
+    assert not any("SCAN streams" in line for line in plan)
