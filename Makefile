@@ -1,7 +1,8 @@
 # `make` alone lists what there is. Needs Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
-PARLEY_TEST_WORKERS ?= auto
+# One more than cores: tests wait for processes of theirs a good part of the time.
+PARLEY_TEST_WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 
 VENV := .venv
 PY := $(VENV)/bin/python
