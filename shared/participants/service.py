@@ -6,15 +6,17 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 
+from shared.core import ledger
 from shared.core.errors import DomainError, ValidationFailed
 from shared.core.ids import new_id
+from shared.core.streams import hosts_stream
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.identity.names import clean_name
 from shared.meetings.models import Meeting, meetings
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
-from shared.participants.events import ParticipantJoined
+from shared.participants.events import ParticipantJoined, RoleChanged
 from shared.participants.membership import find_place
 from shared.participants.models import (
     ATTENDEE,
@@ -29,7 +31,7 @@ from shared.participants.models import (
 )
 from shared.participants.queries import waiting_position
 from shared.participants.queue import tell_positions
-from shared.participants.waiting_events import EntryRequested
+from shared.participants.waiting_events import Admitted, EntryDecided, EntryRequested
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
@@ -94,7 +96,9 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
         presence=None,
         disconnected_at=None,
     )
-    if person.status == WAITING:
+    if person.status == WAITING:  # the rules have changed since
+        who = entered.participant
+        tx.emit(EntryDecided(meeting_id=meeting_id, actor_id=who.user_id, participant=who, action="admitted"))
         tell_positions(tx, meeting_id)
     return Admission(entered.participant, is_new_guest=is_new_guest)
 
@@ -209,11 +213,15 @@ class Entered:
     position: Position
 
 
-def enter(tx: Transaction, person: Participant, policy: Policy, **values: Any) -> Entered:
-    """Let somebody in who has a seat, or needs none; `values` are how they enter. Emits ParticipantJoined.
+def enter(
+    tx: Transaction, person: Participant, policy: Policy, *, actor_id: str | None = None, **values: Any
+) -> Entered:
+    """Let somebody in who has a seat, or needs none; `values` are how they enter, `actor_id` is who lets them.
 
-    The caller holds the meeting row.
+    Emits ParticipantJoined; for who waited until now also Admitted, from which open sockets go on, and for hosts and
+    co-hosts RoleChanged. The caller holds the meeting row.
     """
+    was_waiting = person.status == WAITING
     wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
     person = _change(
         tx,
@@ -245,6 +253,13 @@ def enter(tx: Transaction, person: Participant, policy: Policy, **values: Any) -
             "entered_seq": at.seq,
         },
     )
+    if was_waiting:
+        told: dict[str, Any] = {"meeting_id": person.meeting_id, "actor_id": actor_id or person.user_id}
+        tx.emit(Admitted(**told, participant=person, cursors={"meeting": at.seq}))
+        if person.is_staff:
+            hosts = hosts_stream(person.meeting_id)
+            heads = ledger.heads(tx.connection, [hosts])
+            tx.emit(RoleChanged(**told, participant=person, cursors={"hosts": heads[hosts]}))
     return Entered(person, at)
 
 

@@ -8,16 +8,13 @@ from typing import Any
 
 from sqlalchemy import update
 
-from shared.core import ledger
 from shared.core.errors import InsufficientPermission
-from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.events import RoleChanged
 from shared.participants.leaving import take_out
 from shared.participants.media import align
 from shared.participants.membership import get_staff
@@ -26,7 +23,6 @@ from shared.participants.queries import get_participant
 from shared.participants.queue import Waiter, tell_positions, waiters
 from shared.participants.service import enter, full, take_seat
 from shared.participants.waiting_events import (
-    Admitted,
     EntryDecided,
     EntryRequested,
     Refused,
@@ -69,13 +65,7 @@ def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Seque
         except MaxParticipantsReached:
             answered.waiting.append(person)
             continue
-        entered = enter(tx, person, policy, was_admitted=True)
-        inside = entered.participant
-        told: dict[str, Any] = {"meeting_id": meeting_id, "actor_id": actor.user_id, "participant": inside}
-        tx.emit(Admitted(**told, cursors={"meeting": entered.position.seq}))
-        if inside.is_staff:
-            hosts = hosts_stream(meeting_id)
-            tx.emit(RoleChanged(**told, cursors={"hosts": ledger.heads(tx.connection, [hosts])[hosts]}))
+        inside = enter(tx, person, policy, actor_id=actor.user_id, was_admitted=True).participant
         answered.admitted.append(inside)
     if answered.waiting and not answered.admitted:
         raise full(policy)

@@ -144,3 +144,15 @@ def test_p7_the_chat_taken_from_one_person_is_taken_from_typing_too(stack: Stack
         his.until("participant_update")
         assert ask(his, "typing", {"is_typing": True})["code"] == "CHAT_DISABLED"
         assert ask(other, "typing", {"is_typing": True})["type"] == "ack"
+
+
+def test_a_waiter_who_asks_again_when_the_room_is_open_hears_the_meeting_on_the_same_socket(stack: Stack) -> None:
+    room = furnish(stack, "Hosta", **HELD)
+    waiter, _ = wait(room, "Wanda")
+    with room.open(0) as hers, stack.socket(waiter, room.meeting_id) as his:
+        room.people[0].patch(room.path("/security/policy"), {"require_waiting_room": False})
+        assert waiter.post(room.path("/join")).status == 200
+        assert action(his, "admitted")["data"]["cursors"]["meeting"] > 0
+        assert action(hers, "admitted")["stream"] == "hosts"
+        room.say(0, "welcome")
+        hear(his, "welcome")
