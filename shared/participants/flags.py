@@ -8,6 +8,7 @@ from sqlalchemy import update
 from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants.errors import NotInside
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
 from shared.participants.membership import Membership, get_inside
 from shared.participants.models import JOINED, Participant, participants
@@ -75,7 +76,7 @@ def _check(policy: Policy, membership: Membership, given: dict[str, bool]) -> No
 
 
 def store_flags(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:
-    """Write flags of somebody inside; return the participant afterwards."""
+    """Write flags of somebody inside; return the participant afterwards. Raises NotInside."""
     values: dict[str, Any] = dict(given)
     if "is_hand_raised" in given:
         up = given["is_hand_raised"]
@@ -86,5 +87,7 @@ def store_flags(tx: Transaction, me: Participant, given: dict[str, bool]) -> Par
         .where(participants.c.id == me.id, participants.c.status == JOINED)
         .values(**values)
         .returning(participants)
-    ).one()
+    ).one_or_none()
+    if row is None:  # out since the membership was read
+        raise NotInside
     return Participant.of(row)

@@ -96,6 +96,8 @@ def _check(scene: _Scene, changes: Mapping[str, Any], flags: Mapping[str, bool])
     target = scene.target
     if target.status in (REMOVED, DENIED):
         raise ParticipantNotFound("This person is out of the meeting.")
+    if not scene.is_other and scene.me.role != HOST and not changes.keys().isdisjoint(RIGHTS):
+        raise InsufficientPermission("What a host took, only a host gives back.")
     if "role" in changes:
         if scene.me.role != HOST:
             raise InsufficientPermission("Only the host changes roles.")
@@ -177,6 +179,7 @@ def put_out(
         return out
     was_waiting = person.status == WAITING
     out = _store(tx, person, {**gone, **values})
+    align(tx, out)  # who has left may still be in the media room
     if was_waiting:
         told: dict[str, Any] = {"meeting_id": out.meeting_id, "actor_id": actor_id, "participant": out}
         tx.emit(ExcludedWhileWaiting(**told, reason=reason))

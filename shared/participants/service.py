@@ -93,8 +93,8 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
         is_muted=wish.join_muted,
         is_video_enabled=not wish.join_without_video,
         device_type=wish.device_type,
-        presence=None,
-        disconnected_at=None,
+        presence=person.presence if person.status == WAITING else None,  # a waiter's socket stays open
+        disconnected_at=person.disconnected_at if person.status == WAITING else None,
     )
     if person.status == WAITING:  # the rules have changed since
         who = entered.participant

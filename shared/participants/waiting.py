@@ -127,6 +127,8 @@ def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: st
         waiting_since=tx.now,
         was_admitted=False,
         is_sent_back=True,
+        presence=person.presence,  # the socket stays open
+        disconnected_at=person.disconnected_at,
     )
     align(tx, person)
     place = next(waiter for waiter in waiters(tx, meeting_id) if waiter.participant.id == person.id)

@@ -38,11 +38,12 @@ class Tuner:
 
     def _tune_all(self) -> float | None:
         while self._waiting:
+            first = self._waiting.popleft()
             try:
-                self.tune(*self._waiting[0])
+                self.tune(*first)
             except ServiceUnavailable:
+                self._waiting.appendleft(first)
                 return RETRY_SECONDS
-            self._waiting.popleft()
         return None
 
     def tune(self, connection: Connection, key: str, seq: int) -> None:
