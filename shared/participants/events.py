@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shared.core.messages import MeetingEvent
-from shared.core.streams import personal_stream
+from shared.core.streams import hosts_stream, meeting_stream, personal_stream
 from shared.participants.models import REMOVED, WAITING, Participant
 from shared.realtime import close_codes, effects
 
@@ -54,10 +54,18 @@ class ParticipantLeft(MeetingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParticipantUpdated(MeetingEvent):
-    """Flags of a participant are different; the event carries all of them as they are now."""
+    """Flags of a participant are different; the event carries all of them as they are now.
+
+    About somebody who is not inside only hosts and co-hosts are told.
+    """
 
     type: ClassVar[str] = "participant_update"
     participant: Participant
+
+    @property
+    def stream(self) -> str:
+        """Return the stream of those who may know that this person is one of the meeting."""
+        return meeting_stream(self.meeting_id) if self.participant.is_inside else hosts_stream(self.meeting_id)
 
     def data(self) -> dict[str, Any]:
         """Return the participant as others see them."""

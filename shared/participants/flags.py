@@ -1,5 +1,6 @@
 """What participants say about themselves while inside: microphone, camera, screen, hand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.errors import NotInside
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
-from shared.participants.membership import Membership, get_inside
+from shared.participants.membership import get_inside
 from shared.participants.models import JOINED, Participant, participants
 from shared.policies.cache import get_policy
 from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
@@ -50,7 +51,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     """
     membership = get_inside(tx, meeting_id, actor)
     given = flags.given()
-    _check(get_policy(tx, membership.meeting), membership, given)
+    check(get_policy(tx, membership.meeting), membership.me, given)
     person = store_flags(tx, membership.me, given)
     at = tx.emit(ParticipantUpdated(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
     signal = None
@@ -59,15 +60,21 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     if "is_hand_raised" in given:
         signal = tx.emit(HandRaised(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
     assert at is not None
+    # Once more, now that the stream's row is ours: a rule that changed meanwhile came first, and holds.
+    membership = get_inside(tx, meeting_id, actor)
+    check(get_policy(tx, membership.meeting), membership.me, given)
     return FlagsSet(person, at, signal)
 
 
 _PUBLISHING = {"is_muted": False, "is_video_enabled": True, "is_screen_sharing": True}
 
 
-def _check(policy: Policy, membership: Membership, given: dict[str, bool]) -> None:
-    is_staff = membership.me.is_staff
-    if not membership.me.can_publish and any(given.get(name) is value for name, value in _PUBLISHING.items()):
+def check(policy: Policy, me: Participant, given: Mapping[str, bool]) -> None:
+    """Raise what keeps somebody from setting their own flags: ScreenShareDisabled, HandRaiseDisabled,
+    InsufficientPermission (the voice was taken away).
+    """
+    is_staff = me.is_staff
+    if not me.can_publish and any(given.get(name) is value for name, value in _PUBLISHING.items()):
         raise refusal(InsufficientPermission, "can_publish")
     if given.get("is_screen_sharing") and not permits(policy.screen_share_permissions, is_staff=is_staff):
         raise refusal(ScreenShareDisabled, "screen_share_permissions")

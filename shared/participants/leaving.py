@@ -14,10 +14,11 @@ from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import ParticipantLeft
+from shared.participants.media import align
 from shared.participants.membership import get_membership
 from shared.participants.models import INVITED, JOINED, LEFT, WAITING, Participant, participants, stays
 from shared.participants.queue import tell_positions
-from shared.participants.waiting_events import EntryWithdrawn
+from shared.participants.waiting_events import EntryWithdrawn, Withdrew
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ def leave(tx: Transaction, meeting_id: str, actor: Actor) -> Departure:
         raise ParticipantNotFound("You are not in this meeting.")
     if me.status == WAITING:
         me = withdraw(tx, me)
+        tx.emit(Withdrew(meeting_id=meeting_id, actor_id=me.user_id, participant=me))
         tell_positions(tx, meeting_id)
     elif me.is_inside:
         me = take_out(tx, me, "left")
@@ -79,6 +81,7 @@ def take_out(
         ParticipantLeft(meeting_id=gone.meeting_id, actor_id=actor_id or gone.user_id, participant=gone, reason=reason)
     )
     end_stays(tx, stays.c.participant_id == gone.id, at.seq if at else 0)
+    align(tx, gone)
     return gone
 
 

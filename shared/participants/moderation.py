@@ -18,6 +18,7 @@ from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_not_over, check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import HandRaised, ParticipantUpdated, RoleChanged, ScreenShareChanged
+from shared.participants.flags import check as check_own_flags
 from shared.participants.flags import store_flags
 from shared.participants.leaving import free_seat, take_out
 from shared.participants.media import align
@@ -62,9 +63,11 @@ def change(
     flags = {name: changes[name] for name in FLAGS if name in changes}
     rights = {name: changes[name] for name in RIGHTS if name in changes}
     _check(scene, changes, flags)
+    if flags and not scene.is_other:
+        check_own_flags(get_policy(tx, scene.meeting), scene.target, flags)
     person = scene.target
     if rights:
-        flags = {**_taken_away(person, rights), **flags}
+        flags = {**flags, **_taken_away(person, rights)}
         person = _store(tx, person, rights)
     if flags:
         person = store_flags(tx, person, flags)
@@ -174,9 +177,7 @@ def put_out(
     values = {"status": REMOVED, "is_banned": ban or person.is_banned, "was_admitted": False}
     gone = {"presence": None, "disconnected_at": None, "waiting_since": None}
     if person.is_inside:
-        out = take_out(tx, person, "banned" if ban else "removed", actor_id=actor_id, left_at=tx.now, **gone, **values)
-        align(tx, person)
-        return out
+        return take_out(tx, person, "banned" if ban else "removed", actor_id=actor_id, left_at=tx.now, **gone, **values)
     was_waiting = person.status == WAITING
     out = _store(tx, person, {**gone, **values})
     align(tx, out)  # who has left may still be in the media room

@@ -10,7 +10,7 @@ from shared.core import ledger
 from shared.core.errors import DomainError, ValidationFailed
 from shared.core.ids import new_id
 from shared.core.streams import hosts_stream
-from shared.core.transaction import Position, Transaction
+from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.names import clean_name
 from shared.meetings.models import Meeting, meetings
@@ -30,7 +30,7 @@ from shared.participants.models import (
     stays,
 )
 from shared.participants.queries import waiting_position
-from shared.participants.queue import tell_positions
+from shared.participants.queue import next_turn, tell_positions
 from shared.participants.waiting_events import Admitted, EntryDecided, EntryRequested
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
@@ -97,10 +97,9 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
         disconnected_at=person.disconnected_at if person.status == WAITING else None,
     )
     if person.status == WAITING:  # the rules have changed since
-        who = entered.participant
-        tx.emit(EntryDecided(meeting_id=meeting_id, actor_id=who.user_id, participant=who, action="admitted"))
+        tx.emit(EntryDecided(meeting_id=meeting_id, actor_id=entered.user_id, participant=entered, action="admitted"))
         tell_positions(tx, meeting_id)
-    return Admission(entered.participant, is_new_guest=is_new_guest)
+    return Admission(entered, is_new_guest=is_new_guest)
 
 
 def judge(
@@ -191,11 +190,11 @@ def _queue(tx: Transaction, person: Participant, wish: JoinWish, is_new_guest: b
         is_muted=wish.join_muted,
         is_video_enabled=not wish.join_without_video,
         device_type=wish.device_type,
-        waiting_since=tx.now,
+        waiting_since=next_turn(tx, person.meeting_id),
         presence=None,
         disconnected_at=None,
     )
-    position = waiting_position(tx, person.meeting_id, tx.now, person.id)
+    position = waiting_position(tx, person.meeting_id, person.waiting_since or tx.now, person.id)
     tx.emit(
         EntryRequested(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position)
     )
@@ -205,17 +204,9 @@ def _queue(tx: Transaction, person: Participant, wish: JoinWish, is_new_guest: b
 _NEW_STAY = stays.insert()
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """Somebody who is inside now, and where the meeting's stream stood with the news of it."""
-
-    participant: Participant
-    position: Position
-
-
 def enter(
     tx: Transaction, person: Participant, policy: Policy, *, actor_id: str | None = None, **values: Any
-) -> Entered:
+) -> Participant:
     """Let somebody in who has a seat, or needs none; `values` are how they enter, `actor_id` is who lets them.
 
     Emits ParticipantJoined; for who waited until now also Admitted, from which open sockets go on, and for hosts and
@@ -243,6 +234,13 @@ def enter(
     )
     at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
     assert at is not None
+    _begin_stay(tx, person, at.seq)
+    if was_waiting:
+        _call_in(tx, person, at.seq, actor_id or person.user_id)
+    return person
+
+
+def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
     tx.execute(
         _NEW_STAY,
         {
@@ -250,17 +248,18 @@ def enter(
             "participant_id": person.id,
             "meeting_id": person.meeting_id,
             "entered_at": tx.now,
-            "entered_seq": at.seq,
+            "entered_seq": seq,
         },
     )
-    if was_waiting:
-        told: dict[str, Any] = {"meeting_id": person.meeting_id, "actor_id": actor_id or person.user_id}
-        tx.emit(Admitted(**told, participant=person, cursors={"meeting": at.seq}))
-        if person.is_staff:
-            hosts = hosts_stream(person.meeting_id)
-            heads = ledger.heads(tx.connection, [hosts])
-            tx.emit(RoleChanged(**told, participant=person, cursors={"hosts": heads[hosts]}))
-    return Entered(person, at)
+
+
+def _call_in(tx: Transaction, person: Participant, seq: int, actor_id: str | None) -> None:
+    """Tell somebody who waited, on a stream of their own, from where open sockets go on."""
+    told: dict[str, Any] = {"meeting_id": person.meeting_id, "actor_id": actor_id, "participant": person}
+    tx.emit(Admitted(**told, cursors={"meeting": seq}))
+    if person.is_staff:
+        hosts = hosts_stream(person.meeting_id)
+        tx.emit(RoleChanged(**told, cursors={"hosts": ledger.heads(tx.connection, [hosts])[hosts]}))
 
 
 _CHANGE = update(participants).where(participants.c.id == bindparam("whose")).returning(participants)

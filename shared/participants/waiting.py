@@ -16,11 +16,10 @@ from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.leaving import take_out
-from shared.participants.media import align
 from shared.participants.membership import get_staff
 from shared.participants.models import DENIED, WAITING, Participant, participants
 from shared.participants.queries import get_participant
-from shared.participants.queue import Waiter, tell_positions, waiters
+from shared.participants.queue import Waiter, next_turn, tell_positions, waiters
 from shared.participants.service import enter, full, take_seat
 from shared.participants.waiting_events import (
     EntryDecided,
@@ -65,7 +64,7 @@ def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Seque
         except MaxParticipantsReached:
             answered.waiting.append(person)
             continue
-        inside = enter(tx, person, policy, actor_id=actor.user_id, was_admitted=True).participant
+        inside = enter(tx, person, policy, actor_id=actor.user_id, was_admitted=True)
         answered.admitted.append(inside)
     if answered.waiting and not answered.admitted:
         raise full(policy)
@@ -124,13 +123,12 @@ def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: st
         actor_id=actor.user_id,
         status=WAITING,
         left_at=tx.now,
-        waiting_since=tx.now,
+        waiting_since=next_turn(tx, meeting_id),
         was_admitted=False,
         is_sent_back=True,
         presence=person.presence,  # the socket stays open
         disconnected_at=person.disconnected_at,
     )
-    align(tx, person)
     place = next(waiter for waiter in waiters(tx, meeting_id) if waiter.participant.id == person.id)
     told: dict[str, Any] = {
         "meeting_id": meeting_id,

@@ -145,6 +145,18 @@ class ExcludedWhileWaiting(Refused):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrew(_ToWaiter):
+    """You wait no more, as you wished. Sockets that are still open are closed with 1000."""
+
+    action: ClassVar[str] = "withdrawn"
+
+    @property
+    def effect(self) -> str | None:
+        """Close the sockets that the person has."""
+        return effects.gone(self.participant.id, close_codes.NORMAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SentBack(_ToWaiter):
     """You are in the waiting room again."""
 

@@ -156,3 +156,11 @@ def test_a_waiter_who_asks_again_when_the_room_is_open_hears_the_meeting_on_the_
         assert action(hers, "admitted")["stream"] == "hosts"
         room.say(0, "welcome")
         hear(his, "welcome")
+
+
+def test_a_waiter_who_goes_away_is_closed_like_anybody_who_leaves(stack: Stack) -> None:
+    room = furnish(stack, "Hosta", **HELD)
+    waiter, _ = wait(room, "Wanda")
+    with stack.socket(waiter, room.meeting_id) as his:
+        assert waiter.post(room.path("/leave")).status == 200
+        assert his.closed(2).code == 1000

@@ -12,6 +12,7 @@ from shared.participants.waiting_events import (
     Refused,
     SentBack,
     WaiterAddressed,
+    Withdrew,
 )
 from web.http.schema import Choice, Id, Schema, Time
 from web.participants.schemas import ParticipantView
@@ -48,6 +49,12 @@ class RefusedData(WaiterData):
     reason = fields.String(required=True, allow_none=True)
 
 
+class WithdrewData(WaiterData):
+    """You wait no more, as you wished."""
+
+    action = Choice("withdrawn", required=True)
+
+
 class PositionData(WaiterData):
     """Where you stand in the queue, 1 is next; `waiting` when a host has sent you there."""
 
@@ -65,5 +72,6 @@ class WaiterMessageData(WaiterData):
 announces(WaitingData(), EntryRequested, EntryWithdrawn, EntryDecided)
 announces(AdmittedData(), Admitted)
 announces(RefusedData(), Refused, ExcludedWhileWaiting)
+announces(WithdrewData(), Withdrew)
 announces(PositionData(), QueueMoved, SentBack)
 announces(WaiterMessageData(), WaiterAddressed)

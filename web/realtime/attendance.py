@@ -25,6 +25,7 @@ from shared.meetings.errors import MeetingNotFound
 from shared.participants import heartbeat as people
 from shared.participants.membership import Membership, memberships_by_id
 from shared.participants.models import Participant
+from shared.participants.queries import audible_streams
 from shared.participants.tickets import check_listener
 from shared.realtime import presence
 from shared.realtime.presence import Socket
@@ -36,6 +37,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _Newcomer = tuple[Connection, Collection[str]]
+
+
+class RightsChanged(Exception):
+    """What somebody may hear is not what it was at the handshake: they have to come again."""
 
 
 class Entry(NamedTuple):
@@ -70,7 +75,7 @@ class Attendance:
         """Enter a connection of the hub in the database, if its owner may still be here.
 
         What ended between the handshake and the entry into the hub is found here, and what ends later the hub hears.
-        Raises TokenRevoked, what `get_listener` raises, ServiceUnavailable.
+        Raises TokenRevoked, what `get_listener` raises, RightsChanged, ServiceUnavailable.
         """
         return self._openings.run((connection, keys))
 
@@ -90,8 +95,10 @@ class Attendance:
         for connection, keys in newcomers:
             try:
                 me = _check_right(connection, ended, members)
+                if set(audible_streams(me)) != set(keys):
+                    raise RightsChanged
                 outcomes.append(Entry(me, {key: heads[key] for key in keys}))
-            except DomainError as refusal:
+            except (DomainError, RightsChanged) as refusal:
                 outcomes.append(refusal)
         let_in = [c for (c, _), outcome in zip(newcomers, outcomes, strict=True) if isinstance(outcome, Entry)]
         busy = people.connections_opened(tx, self.process_id, [_socket_of(c) for c in let_in]) if let_in else ()

@@ -18,7 +18,7 @@ from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
 from web.realtime import handshake
-from web.realtime.attendance import Attendance, Entry
+from web.realtime.attendance import Attendance, Entry, RightsChanged
 from web.realtime.committer import Committer
 from web.realtime.connection import Connection
 from web.realtime.frames import FrameError, FrameReader, encode_text
@@ -136,6 +136,8 @@ def meeting_socket(ws: Any, meeting_id: str) -> None:
         connection.close(close_codes.MEETING_ENDED, "the meeting has ended")
     except NotInside:
         connection.close(close_codes.NORMAL, "you are out")
+    except RightsChanged:
+        connection.close(close_codes.GOING_AWAY, "what you may hear has changed; come back")
     except MeetingNotFound:
         connection.close(close_codes.REMOVED, "you are out")
     except ServiceUnavailable:
@@ -153,12 +155,14 @@ def _is_let_in(engine: Realtime, connection: Connection, found: Handshake) -> bo
     if not engine.hub.add(connection):
         connection.close(close_codes.GOING_AWAY, "restarting; come back with since")
         return False
+    renewals = connection.sender.renewals
     engine.hub.expect(connection.meeting_id, found.keys)
     try:
         entry = engine.attendance.opened(connection, found.keys)
         _welcome(engine.runtime, connection, found, entry)
         for key, head in entry.heads.items():
             engine.recovery.subscribe(connection, key, found.resumed.get(key, head), head)
+        engine.tuner.take_back(connection, renewals)
     finally:
         engine.hub.release(found.keys)
     return True

@@ -16,10 +16,10 @@ from shared.realtime import close_codes, effects
 from shared.realtime.envelope import Wakeup
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_text
-from web.realtime.replay import heed
 from web.realtime.tally import TALLY
 from web.realtime.topic import Line, Topic
 
+_TAKING = frozenset({"end", "gone", "outside", "demoted"})
 _RIGHTS = frozenset({"renew", "inside", "outside", "promoted", "demoted"})
 TURN_WRITES = 500  # sockets that are written to before others get their turn: a few milliseconds
 
@@ -133,8 +133,22 @@ class Hub:
         if missed:
             connection.write(b"".join(line.frame for line in missed))
             TALLY.delivered(len(missed))
-            heed(connection, missed, head)
+            self.heed(connection, missed, head)
         return True
+
+    def heed(self, connection: Connection, lines: Iterable[Line], head: int) -> None:
+        """Apply to a connection what it is told, among what it missed, of its own rights.
+
+        When the stream stood at `head` the rights were looked at; what happened before is history.
+        """
+        for line in lines:
+            effect = effects.parse(line.effect) if line.effect and line.seq > head else None
+            if effect is None:
+                continue
+            if effect.ends(connection.participant_id):
+                connection.close(effect.code, "this ended while you were away")
+            elif effect.kind in _RIGHTS and effect.target in ("*", connection.participant_id):
+                self._change_rights(connection, effect)
 
     def topic(self, key: str, meeting_id: str) -> Topic:
         """Return a topic, a new one when nobody hears it yet."""
@@ -189,7 +203,18 @@ class Hub:
             return True
 
     def advance(self, topic: Topic, lines: Sequence[Line]) -> None:
-        """Give lines to all members in one write each, and remember them. The caller holds the topic's lock."""
+        """Give lines to all members, and remember them. The caller holds the topic's lock.
+
+        They leave in one write, unless one takes a right away: who lost it must not get those behind.
+        """
+        start = 0
+        for end, line in enumerate(lines, 1):
+            if line.effect and effects.parse(line.effect).kind in _TAKING:
+                self._write(topic, lines[start:end])
+                start = end
+        self._write(topic, lines[start:])
+
+    def _write(self, topic: Topic, lines: Sequence[Line]) -> None:
         if not lines:
             return
         data = b"".join(line.frame for line in lines) if len(lines) > 1 else lines[0].frame

@@ -17,7 +17,7 @@ from shared.runtime import Runtime
 from web.realtime.connection import Connection
 from web.realtime.frames import encode_text
 from web.realtime.hub import Hub
-from web.realtime.replay import PIECE_BYTES, heed, pieces_of, size_of
+from web.realtime.replay import PIECE_BYTES, pieces_of, size_of
 from web.realtime.tally import TALLY
 from web.realtime.topic import Line, Topic
 
@@ -91,14 +91,13 @@ class Recovery:
             entries = ledger.read(tx.connection, key, seq, limit)
         return [_line_of(entry) for entry in entries]
 
-    @staticmethod
-    def _replay(connection: Connection, lines: Sequence[Line], head: int) -> None:
+    def _replay(self, connection: Connection, lines: Sequence[Line], head: int) -> None:
         for piece in pieces_of(lines):
             while not connection.has_room() and connection.closing_since is None:
                 time.sleep(0.01)  # a long replay goes at the reader's pace; its send deadline ends this
             connection.write(piece)
         TALLY.delivered(len(lines))
-        heed(connection, lines, head)
+        self._hub.heed(connection, lines, head)
 
     def catch_up(self) -> None:
         """Read from the ledger what was missed: in one query for the heads, and one for the events of all streams that

@@ -54,10 +54,16 @@ class Tuner:
         if key in connection.topics or key not in self._audible(connection):
             return
         self._recovery.subscribe(connection, key, seq)
-        while renewals != connection.sender.renewals:  # the right may have ended while it was granted
+        self.take_back(connection, renewals)
+
+    def take_back(self, connection: Connection, renewals: int) -> None:
+        """Have a connection hear no more what it may not, if a right has changed since the sender was renewed so often:
+        one may have ended while it was granted. Raises ServiceUnavailable.
+        """
+        while renewals != connection.sender.renewals:
             renewals = connection.sender.renewals
-            if key not in self._audible(connection):
-                self._hub.keep_only(connection, lambda heard: heard != key)
+            audible = set(self._audible(connection))
+            self._hub.keep_only(connection, audible.__contains__)
 
     def _audible(self, connection: Connection) -> list[str]:
         with self._runtime.reading() as tx:

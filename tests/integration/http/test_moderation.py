@@ -345,3 +345,21 @@ def test_a_message_reaches_all_who_wait_and_nobody_else(held: House) -> None:
         assert [one.get("text") for one in held.told("waiting_room", "me", person)] == ["Five more minutes.", None]
     assert "Five more" not in str(held.host.get(held.path("/events?limit=200")).body)
     assert held.ann.post(held.path("/waiting-room/message"), {"text": "x"}).code == "INSUFFICIENT_PERMISSION"
+
+
+def test_who_is_not_inside_is_nothing_to_attendees(held: House) -> None:
+    waiter = held.world.person()
+    held.wait(waiter)
+    assert held.change(held.host, waiter, can_chat=False).status == 200
+    assert held.told("participant_update", "hosts")[-1]["participant_id"] == held.seats[waiter.id]
+    assert waiter.id not in str(held.ann.get(held.path("/events?limit=200")).body)
+
+
+def test_hosts_are_bound_by_the_rules_on_every_door(world: World) -> None:
+    house = furnish(world, screen_share_permissions="none", enable_hand_raise=False)
+    assert house.change(house.host, house.host, is_screen_sharing=True).code == "SCREEN_SHARE_DISABLED"
+    assert house.change(house.host, house.host, is_hand_raised=True).code == "HAND_RAISE_DISABLED"
+    house.change(house.host, house.deputy, can_chat=False)
+    assert house.change(house.deputy, house.deputy, can_chat=True).code == "INSUFFICIENT_PERMISSION"
+    answer = house.change(house.host, house.host, can_publish=False, is_muted=False)
+    assert (answer.data["can_publish"], answer.data["is_muted"]) == (False, True)

@@ -12,6 +12,7 @@ from shared.livekit import client
 from shared.livekit.jobs import AlignParticipant, DeleteRoom
 from shared.livekit.tokens import MediaGrant
 from shared.participants import moderation
+from shared.participants.leaving import leave
 from shared.participants.media import PRESENT, SPEAK
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
@@ -180,3 +181,16 @@ def test_without_livekit_there_is_no_such_job(scene: Scene, bench: Runtime) -> N
     with runtime.transaction() as tx:
         moderation.remove(tx, room, host, seat.id, ban=False, reason=None)
     assert jobs_of(bench, room) == []
+
+
+def test_who_leaves_is_sent_out_of_the_media_room_too(
+    media: Runtime, scene: Scene, carried_out: list[tuple[object, ...]]
+) -> None:
+    ann = scene.user()
+    room = scene.meeting(scene.user())
+    seat = scene.join(room, ann).participant
+    with media.transaction() as tx:
+        leave(tx, room, ann)
+    (row_id,) = jobs_of(media, room)
+    run_job(media, AlignParticipant.name, row_id)
+    assert carried_out == [("remove", room, seat.media_identity)]

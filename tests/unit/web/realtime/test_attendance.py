@@ -13,7 +13,9 @@ from shared.core.errors import ServiceUnavailable
 from shared.identity.errors import TokenRevoked
 from shared.participants import heartbeat as people
 from shared.participants.errors import NotInside
+from shared.participants.membership import memberships_by_id
 from shared.participants.models import participants
+from shared.participants.queries import audible_streams
 from shared.realtime import presence
 from shared.realtime.presence import Socket
 from shared.runtime import Runtime
@@ -21,7 +23,7 @@ from tests.factories.sockets import count_of
 from tests.factories.world import Person, World
 from tests.unit.web.realtime.wire import Peer, run_once, wait_for
 from web.realtime import attendance as module
-from web.realtime.attendance import Attendance, Entry
+from web.realtime.attendance import Attendance, Entry, RightsChanged
 from web.realtime.hub import Hub
 
 
@@ -39,6 +41,13 @@ class Process:
         peer = self._held.enter_context(Peer(meeting_id, participant_id, **options))
         self.hub.add(peer.connection)
         return peer
+
+    def opened(self, peer: Peer) -> Entry:
+        """Enter somebody with the streams that a handshake would have found."""
+        with self.runtime.reading() as tx:
+            found = memberships_by_id(tx, [peer.connection.participant_id])
+        keys = [key for membership in found.values() for key in audible_streams(membership.me)]
+        return self.attendance.opened(peer.connection, keys)
 
 
 @pytest.fixture
@@ -63,7 +72,7 @@ def test_m27_the_lease_is_renewed_and_a_lost_one_entered_again_with_everybody(
     who, meeting_id, person = seated
     process.attendance.enter()
     peer = process.peer(meeting_id, person, actor=who.actor)
-    process.attendance.opened(peer.connection, ())
+    process.opened(peer)
     assert count_of(process.runtime, person) == 1
     process.attendance.renew()
     with process.runtime.transaction() as tx:
@@ -80,7 +89,7 @@ def test_a_newcomer_to_a_process_that_was_taken_for_dead_is_entered_all_the_same
     process.attendance.enter()
     with process.runtime.transaction() as tx:
         presence.forget(tx.connection, process.attendance.process_id)
-    process.attendance.opened(process.peer(meeting_id, person, actor=who.actor).connection, ())
+    process.opened(process.peer(meeting_id, person, actor=who.actor))
     assert count_of(process.runtime, person) == 1
 
 
@@ -110,10 +119,10 @@ def test_whose_right_ended_since_the_handshake_is_not_entered(
     peer = process.peer(meeting_id, person, actor=who.actor)
     assert who.post(f"/meetings/{meeting_id}/leave").status == 200
     with pytest.raises(NotInside):
-        process.attendance.opened(peer.connection, ())
+        process.opened(peer)
     assert who.post("/auth/logout").status == 200
     with pytest.raises(TokenRevoked):
-        process.attendance.opened(peer.connection, ())
+        process.opened(peer)
     assert count_of(process.runtime, person) == 0
 
 
@@ -132,11 +141,11 @@ def test_a_transaction_that_was_undone_is_run_again_a_few_times(
         return enter(*args)
 
     monkeypatch.setattr(people, "connections_opened", enter_late)
-    process.attendance.opened(peer.connection, ())
+    process.opened(peer)
     assert count_of(process.runtime, person) == 1
     conflicts += [TransactionConflict("40P01")] * module.RETRIES
     with pytest.raises(ServiceUnavailable):
-        process.attendance.opened(peer.connection, ())
+        process.opened(peer)
 
 
 @pytest.mark.parametrize("trouble", [ServiceUnavailable(), RuntimeError("a bug")])
@@ -146,7 +155,7 @@ def test_a_connection_that_could_not_be_signed_off_is_signed_off_later(
     who, meeting_id, person = seated
     process.attendance.enter()
     peer = process.peer(meeting_id, person, actor=who.actor)
-    process.attendance.opened(peer.connection, ())
+    process.opened(peer)
     process.hub.remove(peer.connection)
 
     def away(*_: Any, **__: Any) -> None:
@@ -205,7 +214,7 @@ def enter_together(process: Process, peers: list[Peer], monkeypatch: pytest.Monk
 
     def enter(peer: Peer) -> None:
         try:
-            outcomes[peer.connection.participant_id] = process.attendance.opened(peer.connection, ())
+            outcomes[peer.connection.participant_id] = process.opened(peer)
         except Exception as refusal:
             outcomes[peer.connection.participant_id] = refusal
 
@@ -287,9 +296,9 @@ def test_f23_who_drops_and_is_back_before_the_next_look_was_never_away(
     who, meeting_id, person = seated
     process.attendance.enter()
     first, second = (process.peer(meeting_id, person, actor=who.actor) for _ in range(2))
-    process.attendance.opened(first.connection, ())
+    process.opened(first)
     process.attendance.closed(first.connection)
-    process.attendance.opened(second.connection, ())
+    process.opened(second)
     process.attendance.sign_off()
     with process.runtime.reading() as tx:
         assert tx.scalar(select(participants.c.presence).where(participants.c.id == person)) == "connected"
@@ -311,3 +320,16 @@ def test_a_lease_that_is_lost_is_entered_again_also_for_whom_somebody_held_meanw
     process.attendance.renew()
     assert calls == [4, 1]
     assert [count_of(process.runtime, one.connection.participant_id) for one in peers] == [1] * 4
+
+
+def test_who_was_let_in_or_sent_away_since_the_handshake_has_to_come_again(
+    process: Process, seated: tuple[Person, str, str]
+) -> None:
+    who, meeting_id, person = seated
+    process.attendance.enter()
+    peer = process.peer(meeting_id, person, actor=who.actor)
+    with pytest.raises(RightsChanged):
+        process.attendance.opened(peer.connection, [f"p:{person}"])
+    assert count_of(process.runtime, person) == 0
+    process.opened(peer)
+    assert count_of(process.runtime, person) == 1

@@ -440,6 +440,28 @@ def test_what_somebody_may_do_is_looked_up_anew(meeting: Meeting, effect: str, r
     assert all(peer.connection.closing_since is None for peer in peers)
 
 
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("effect", [effects.gone("Q", 4503), effects.outside("Q")])
+def test_who_loses_a_right_gets_nothing_behind_it_in_the_same_batch(meeting: Meeting, effect: str, late: bool) -> None:
+    stays, goes = meeting.listener(participant_id="P"), meeting.listener(participant_id="Q")
+    wakeups = [*meeting.say("before"), *meeting.say("out", does=effect), *meeting.say("a secret")]
+    meeting.recovery.catch_up() if late else meeting.hub.deliver(wakeups)
+    assert [text for _, text in stays.heard()] == ["before", "out", "a secret"]
+    assert [text for _, text in goes.heard()] == ["before", "out"]
+
+
+def test_a_right_that_ended_while_a_newcomer_was_shown_in_is_heeded(meeting: Meeting) -> None:
+    newcomer = meeting.peer("Q")
+    head = meeting.say("before")[0].seq
+    meeting.say("out", does=effects.outside("Q"))
+    renewals = newcomer.connection.sender.renewals
+    meeting.recovery.subscribe(newcomer.connection, meeting.key, 0, head)
+    assert newcomer.connection.sender.renewals > renewals  # then the gateway asks once more, see Tuner.take_back
+    newcomer_again = meeting.peer("Q")
+    meeting.recovery.subscribe(newcomer_again.connection, meeting.key, 0, head + 1)
+    assert newcomer_again.connection.sender.renewals == 0  # for whom it was history
+
+
 def test_many_writes_give_others_their_turn_in_between(meeting: Meeting, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[float] = []
     monkeypatch.setattr(module, "TURN_WRITES", 0)

@@ -90,3 +90,15 @@ def test_it_tries_again_when_the_database_is_back(place: Place, monkeypatch: pyt
     place.tuner.add(place.peer.connection, place.key, 0)
     wait_for(lambda: place.key in place.heard)
     assert len(tries) == 3
+
+
+def test_what_changed_while_somebody_was_shown_in_is_taken_back(place: Place) -> None:
+    connection = place.peer.connection
+    place.tuner.tune(connection, place.key, 0)
+    renewals = connection.sender.renewals
+    change_place(place.runtime, place.id, status="waiting")
+    place.tuner.take_back(connection, renewals)
+    assert place.key in place.heard  # no event told of it yet
+    connection.sender.renew()
+    place.tuner.take_back(connection, renewals)
+    assert place.heard == {personal_stream(place.id)}
