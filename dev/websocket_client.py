@@ -6,8 +6,8 @@ Single-threaded and pull-driven: a socket reads (and answers pings) only while s
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
@@ -233,10 +233,3 @@ class Socket:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextmanager
-def opened(base_url: str, meeting_id: str, **options: Any) -> Iterator[Socket]:
-    """Yield a connected socket whose welcome was read."""
-    with Socket.open(base_url, meeting_id, **options) as connected:
-        yield connected
