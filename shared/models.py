@@ -5,13 +5,14 @@ from shared.core import idempotency, ledger, locks, outbox, vitals
 from shared.core.database import METADATA
 from shared.identity import models as identity
 from shared.meetings import models as meetings
+from shared.participants import attempts, tickets
 from shared.participants import models as participants
-from shared.participants import tickets
 from shared.policies import models as policies
 from shared.realtime import presence
 
 __all__ = [
     "METADATA",
+    "attempts",
     "chat",
     "idempotency",
     "identity",

@@ -23,11 +23,12 @@ from web.livekit.routes import blueprint as livekit
 from web.meetings.routes import blueprint as meetings
 from web.participants.moderation_routes import blueprint as moderation
 from web.participants.routes import blueprint as participants
+from web.policies.card_routes import blueprint as card
 from web.policies.routes import blueprint as policies
 from web.realtime import asyncapi, gateway
 from web.signals.routes import blueprint as signals
 
-BLUEPRINTS = (identity, meetings, policies, participants, moderation, chat, signals, livekit)
+BLUEPRINTS = (identity, meetings, card, policies, participants, moderation, chat, signals, livekit)
 
 
 def create_app(runtime: Runtime) -> Flask:

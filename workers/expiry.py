@@ -5,7 +5,7 @@ from collections.abc import Callable
 from shared.core import idempotency, outbox
 from shared.core.transaction import Transaction
 from shared.identity import service as identity
-from shared.participants import tickets
+from shared.participants import attempts, tickets
 from shared.runtime import Runtime
 from workers.task import every
 
@@ -18,6 +18,7 @@ def _outbox(tx: Transaction) -> int:
 
 FORGET: tuple[Callable[[Transaction], int], ...] = (
     tickets.forget_expired,
+    attempts.forget_expired,
     idempotency.forget_expired,
     identity.forget_expired,
     _outbox,
@@ -26,7 +27,8 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
 
 @every(60, "expiry.forget")
 def forget(runtime: Runtime) -> int:
-    """Delete expired tickets, idempotency keys, sessions with their tokens, and finished outbox rows."""
+    """Delete expired tickets, idempotency keys, sessions with their tokens, counts of wrong passcodes and finished
+    outbox rows."""
     return sum(_all(runtime, each) for each in FORGET)
 
 

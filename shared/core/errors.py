@@ -20,6 +20,8 @@ class DomainError(Exception):
     status: ClassVar[int]
     message: ClassVar[str]
     retryable: ClassVar[bool] = False
+    # What was written before the refusal stays: something is counted. Raise it before anything else is written.
+    is_kept: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

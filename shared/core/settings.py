@@ -60,6 +60,15 @@ class Settings:
     ratelimit_login: str = setting("RATELIMIT_LOGIN", "10/minute", "Logins, per address and per account.")
     ratelimit_register: str = setting("RATELIMIT_REGISTER", "5000/hour", "New accounts, per address.")
     ratelimit_reads: str = setting("RATELIMIT_READS", "3000/minute", "Reads, per person.")
+    ratelimit_card: str = setting("RATELIMIT_CARD", "600/minute", "Join page cards, per person or address.")
+    ratelimit_misses: str = setting(
+        "RATELIMIT_MISSES", "10/30minute", "Joins and cards of meetings that do not exist, per person or address."
+    )
+    ratelimit_passcode: str = setting(
+        "RATELIMIT_PASSCODE",
+        "10/15minute",
+        "Wrong passcodes in one meeting, per person or address. Holds also with RATELIMIT_ENABLED=false.",
+    )
     ratelimit_websocket: int = setting("RATELIMIT_WEBSOCKET", 1000, "Frames a minute from one connection.")
     meeting_max_participants: int = setting("MEETING_MAX_PARTICIPANTS", 100, "Default of a policy's max_participants.")
     meeting_default_duration: int = setting("MEETING_DEFAULT_DURATION", 3600, "Seconds, when no end is scheduled.")

@@ -1,7 +1,7 @@
 """Entering and leaving a meeting (contract 4)."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
@@ -16,6 +16,7 @@ from shared.identity.names import clean_name
 from shared.meetings.models import Meeting, meetings
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
+from shared.participants import attempts
 from shared.participants.events import ParticipantJoined, RoleChanged
 from shared.participants.membership import find_place
 from shared.participants.models import (
@@ -34,20 +35,24 @@ from shared.participants.queue import next_turn, tell_positions
 from shared.participants.waiting_events import Admitted, EntryDecided, EntryRequested
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
-from shared.policies.errors import MaxParticipantsReached
+from shared.policies.errors import MaxParticipantsReached, PasscodeInvalid, PasscodeRequired
 from shared.policies.models import Policy
 from shared.policies.remedies import refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinWish:
-    """How somebody wants to enter. `display_name` is what others read; guests must give one."""
+    """How somebody wants to enter. `display_name` is what others read; guests must give one.
+
+    `address` is not wished but found out: who has no credential is counted by it.
+    """
 
     device_type: str | None = None
     join_muted: bool = False
     join_without_video: bool = False
     passcode: str | None = None
     display_name: str | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,11 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     Locks the meeting row, so that seats are counted one by one. Safe to repeat: who is inside keeps the one seat.
     Emits ParticipantJoined or EntryRequested. Raises, in the contract's order: MeetingNotFound, MeetingEnded,
     MeetingNotActive, InvalidMeetingState, UserBlocked, AnonymousNotAllowed, DomainNotAllowed, PasscodeRequired,
-    PasscodeInvalid, MeetingLocked, MaxParticipantsReached.
+    PasscodeInvalid or, when there were too many wrong ones, RateLimitExceeded, MeetingLocked, MaxParticipantsReached.
     """
     seen = get_meeting(tx, meeting_id)
+    if wish.passcode is not None:
+        _try_passcode(tx, seen, actor, wish)
     if _is_full(seen, get_policy(tx, seen)):
         judge(tx, seen, actor, wish)  # who must be refused is, without waiting for the row with all the others
     meeting = lock_meeting(tx, meeting_id)
@@ -100,6 +107,20 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
         tx.emit(EntryDecided(meeting_id=meeting_id, actor_id=entered.user_id, participant=entered, action="admitted"))
         tell_positions(tx, meeting_id)
     return Admission(entered, is_new_guest=is_new_guest)
+
+
+def _try_passcode(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: JoinWish) -> None:
+    """Look at a passcode that will decide, unless there were too many wrong ones; who is wrong is counted."""
+    try:
+        judge(tx, meeting, actor, replace(wish, passcode=None))
+    except PasscodeRequired:
+        client = actor.key if actor else tx.keyring.digest("client", wish.address)
+        attempts.claim(tx, meeting.id, client)
+        try:
+            judge(tx, meeting, actor, wish)
+        except PasscodeInvalid:
+            attempts.count_failure(tx, meeting.id, client)
+            raise
 
 
 def judge(

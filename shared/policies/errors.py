@@ -26,6 +26,7 @@ class PasscodeRequired(DomainError):
 class PasscodeInvalid(DomainError):
     code, status, retryable = "PASSCODE_INVALID", 403, True
     message = "The passcode is wrong."
+    is_kept = True
 
 
 class MeetingLocked(DomainError):

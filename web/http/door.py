@@ -23,10 +23,11 @@ from shared.core.idempotency import begin as begin_once
 from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.meetings.errors import MeetingNotFound
 from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
-from web.http.limits import address, limited
+from web.http.limits import address, client, count_message, limited
 from web.http.reply import Reply, failure_response, json_response, success_body
 from web.http.runtime import current_runtime
 from web.http.schema import Empty, Schema, messages_of
@@ -54,6 +55,7 @@ class Door:
     gives       schema of `data`; `many` when it is a list
     limit       name of the rate limit
     prepare     runs before the transaction, on the wanted fields: for slow work such as passwords
+    guarded     whether naming a meeting that does not exist counts as a guess: who guesses too often is told so
     refusals    the errors this door can answer with, for the documentation
     """
 
@@ -67,6 +69,7 @@ class Door:
     limit: str
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None
     consistent: bool
+    guarded: bool
     message: str
     refusals: tuple[type[errors.DomainError], ...]
 
@@ -96,12 +99,22 @@ class Door:
             stored = begin_once(tx, once) if once else None
             if stored is not None:
                 return _replay(stored)
-            result = self._call(tx, actor, claims, path, wanted)
-            reply = result if isinstance(result, Reply) else Reply(result)
+            reply = self._reply(tx, actor, claims, path, wanted)
             response = self._respond(reply) if reply.refusal is None else failure_response(reply.refusal)
             if once:
                 finish_once(tx, once, StoredAnswer(response.status_code, response.get_data()))
         return response
+
+    def _reply(
+        self, tx: Transaction, actor: Actor | None, claims: Claims | None, path: dict[str, Any], wanted: dict[str, Any]
+    ) -> Reply:
+        try:
+            result = self._call(tx, actor, claims, path, wanted)
+        except errors.DomainError as refusal:
+            if not refusal.is_kept:
+                raise
+            return Reply(refusal=refusal)
+        return result if isinstance(result, Reply) else Reply(result)
 
     def _call(
         self, tx: Transaction, actor: Actor | None, claims: Claims | None, path: dict[str, Any], wanted: dict[str, Any]
@@ -143,6 +156,7 @@ def door(
     limit: str | None = None,
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     consistent: bool = False,
+    guarded: bool = False,
     message: str = "OK",
     refusals: tuple[type[errors.DomainError], ...] = (),
     also: dict[int, str] | None = None,
@@ -164,6 +178,7 @@ def door(
             limit=limit or ("reads" if method == "GET" else "participants"),
             prepare=prepare,
             consistent=consistent,
+            guarded=guarded,
             message=message,
             refusals=refusals,
         )
@@ -182,8 +197,13 @@ def _view(name: str, made: Door) -> Callable[..., Response]:
     @wraps(made.function)
     def view(**path: Any) -> Response:
         claims = _credential(made.who)
-        g.limit_key = claims.subject if claims else address()
-        return counted(claims, path)
+        g.limit_key = claims.subject if claims else client()
+        try:
+            return counted(claims, path)
+        except MeetingNotFound:
+            if made.guarded:  # only misses are refused: the neighbours behind one address still get in
+                count_message("misses", g.limit_key)
+            raise
 
     return view
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
 from typing import ParamSpec, TypeVar
 
 from flask import Flask, g, request
@@ -29,6 +30,8 @@ LIMITS = {
     "login": "ratelimit_login",
     "register": "ratelimit_register",
     "reads": "ratelimit_reads",
+    "card": "ratelimit_card",
+    "misses": "ratelimit_misses",
 }
 
 limiter = Limiter(
@@ -64,7 +67,7 @@ def limited(name: str, function: Callable[P, R]) -> Callable[P, R]:
 
 
 def count_message(name: str, key: str) -> None:
-    """Count one WebSocket message against the same limit as requests. Raises RateLimitExceeded."""
+    """Count what is no request, such as a WebSocket message, against a limit. Raises RateLimitExceeded."""
     settings = current_runtime().settings
     if not settings.ratelimit_enabled:
         return
@@ -81,6 +84,18 @@ def count_message(name: str, key: str) -> None:
 def address() -> str:
     """Return the client's address, as far as the configured proxies are to be believed."""
     return request.remote_addr or "unknown"
+
+
+def client() -> str:
+    """Return what somebody without a credential is counted by: the address, of IPv6 the /64 that one customer has."""
+    text = address()
+    try:
+        ip = ip_address(text)
+    except ValueError:
+        return text
+    if ip.version == 4:
+        return str(ip)
+    return str(ip.ipv4_mapped or ip_network((int(ip), 64), strict=False))
 
 
 def refusal_of(hit: LimitHit) -> RateLimitExceeded:

@@ -17,6 +17,7 @@ from shared.policies import errors as policy_errors
 from web.http import tokens
 from web.http.actor import bearer
 from web.http.door import door
+from web.http.limits import client
 from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
 from web.http.reply import Reply
 from web.http.runtime import current_runtime
@@ -44,6 +45,7 @@ _STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
     who="anyone",
     takes=JoinRequest(),
     gives=JoinView(),
+    guarded=True,
     message="You are in.",
     also={202: "`WAITING_ROOM_REQUIRED`: a host has to admit you."},
     refusals=(
@@ -62,9 +64,16 @@ def join(tx: Transaction, actor: Actor | None, meeting_id: str, **wanted: Any) -
 
     Without a token you enter as a guest, where the policy allows it, and get a `guest_token` for this meeting.
     Entering again is the same participant.
+
+    Refusals come in this order, and none tells of what stands behind it: the meeting exists, it runs, you are not
+    blocked, need no account, your address is of an allowed domain, your passcode is right, the meeting is not locked
+    and not full. So a stranger who knows the id, a secret of 80 random bits, learns how the meeting stands; who does
+    not, learns nothing: what never existed and what is no id are answered alike, and many of them with 429. After ten
+    wrong passcodes in a meeting within 15 minutes no further one is looked at, which is answered 429 too. Counted are
+    an account, or an address (of IPv6 a /64) without one.
     """
     wanted.pop("connection_id", None)
-    wish = JoinWish(**{name: value for name, value in wanted.items() if value is not None})
+    wish = JoinWish(address=client(), **{name: value for name, value in wanted.items() if value is not None})
     admission = service.join(tx, meeting_id, actor, wish)
     person = admission.participant
     token = {"guest_token": _guest_token(person)} if admission.is_new_guest else {}

@@ -5,6 +5,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import fields, validate
 
+from shared.meetings.models import STATUSES
 from shared.policies.models import ALL, AUTOMATIC, DOMAIN_RESTRICTED, HOST, MANUAL, NONE
 from web.http.schema import Bool, Choice, Id, Int, Schema, Text, Time
 
@@ -95,6 +96,26 @@ class PolicyView(Schema):
     meeting_duration_minutes = fields.Integer(required=True)
     join_approval_mode = Choice(AUTOMATIC, MANUAL, DOMAIN_RESTRICTED, required=True)
     custom_settings = fields.Dict()
+
+
+class NeedsView(Schema):
+    """What somebody needs to get in: an account, the passcode, a host who admits them, an address of a domain."""
+
+    account = fields.Boolean(required=True)
+    passcode = fields.Boolean(required=True)
+    waiting_room = fields.Boolean(required=True)
+    domain = fields.Boolean(required=True)
+
+
+class CardView(Schema):
+    """A meeting as anybody may see it who knows its id."""
+
+    meeting_id = Id(required=True)
+    title = fields.String(required=True)
+    status = Choice(*STATUSES, required=True)
+    scheduled_start = Time(required=True, allow_none=True)
+    host_name = fields.String(required=True)
+    needs = fields.Nested(NeedsView, required=True)
 
 
 class AccessRequest(Schema):
