@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client.metrics import MetricWrapperBase
 
 import workers.app  # noqa: F401  registers jobs and periodic tasks
+from dev import permissions
 from shared.core import metrics
 from shared.core.errors import CATALOGUE
 from shared.core.messages import JOBS, MeetingEvent
@@ -160,6 +161,11 @@ def metrics_page() -> str:
     )
 
 
+def permissions_page() -> str:
+    """Return the page of who may do what."""
+    return _page("Permissions", permissions.LEAD, permissions.body(_table))
+
+
 def openapi_document() -> str:
     """Return the OpenAPI document, as it is served."""
     app = create_app(build_runtime(SETTINGS))
@@ -178,6 +184,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/frames.md": events_page,
     "docs/reference/jobs.md": jobs_page,
     "docs/reference/metrics.md": metrics_page,
+    "docs/reference/permissions.md": permissions_page,
     "docs/reference/openapi.json": openapi_document,
     "docs/reference/asyncapi.json": asyncapi_document,
 }

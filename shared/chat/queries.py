@@ -10,8 +10,9 @@ from shared.core.errors import NotFound
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.participants.membership import get_reader
+from shared.participants.membership import get_permitted
 from shared.participants.models import Participant
+from shared.participants.permissions import CHAT_READ
 from shared.participants.queries import was_there
 
 
@@ -54,7 +55,7 @@ def history(tx: Transaction, meeting_id: str, actor: Actor, page: Page) -> list[
     Public ones from the time the actor was inside; private ones to and from the actor. A private message stands
     behind the public one that was the last before it. Raises MeetingNotFound, NotInside.
     """
-    me = get_reader(tx, meeting_id, actor).me
+    me = get_permitted(tx, meeting_id, actor, CHAT_READ).me
     at = messages.c.position
     is_private = messages.c.recipient_id.is_not(None)
     query = _readable(me).order_by(at, is_private, messages.c.id)

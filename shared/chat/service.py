@@ -19,8 +19,9 @@ from shared.core.streams import meeting_stream, personal_stream
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.membership import Membership, check_inside, get_inside, memberships_by_id
+from shared.participants.membership import Membership, check_permitted, get_permitted, memberships_by_id
 from shared.participants.models import Participant
+from shared.participants.permissions import CHAT_DELETE, CHAT_DELETE_ANY, CHAT_SEND, POLICY_HOST_ONLY, demand, may
 from shared.participants.queries import get_participant
 from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
@@ -143,14 +144,14 @@ def _common(message: Message, actor: Actor) -> dict[str, Any]:
 
 
 def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
-    membership = get_inside(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, CHAT_SEND)
     _check_writer(tx, membership)
     return membership
 
 
 def _check_writer(tx: Transaction, membership: Membership) -> None:
-    check_inside(membership)
-    if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=membership.me.is_staff):
+    check_permitted(membership, CHAT_SEND)
+    if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=may(membership.me, POLICY_HOST_ONLY)):
         raise refusal(ChatDisabled, "chat_permissions")
     if not membership.me.can_chat:
         raise refusal(ChatDisabled, "can_chat")
@@ -196,7 +197,7 @@ def edit(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, conten
     membership = _writer(tx, meeting_id, actor)
     message = get_message(tx, membership.me, message_id, lock=True)
     if message.sender_id != membership.me.id:
-        raise InsufficientPermission("Only the author can edit a message.")
+        raise refusal(InsufficientPermission, "author", "Only the author can edit a message.")
     if message.deleted_at is not None:
         raise NotFound("There is no such message.")
     if message.message_type == "link" and not is_web_address(content):
@@ -214,13 +215,13 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
     A tombstone without content stays, in the chat and in the ledger. Safe to repeat.
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, NotFound, InsufficientPermission.
     """
-    membership = get_inside(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, CHAT_DELETE)
     me = membership.me
     message = get_message(tx, me, message_id, lock=True)
-    if message.sender_id != me.id and not me.is_staff:
-        raise InsufficientPermission("Only the author, hosts and co-hosts can delete a message.")
-    if message.sender_id != me.id and message.is_private:
-        raise InsufficientPermission("Only its author can delete a private message.")
+    if message.sender_id != me.id:
+        demand(me, CHAT_DELETE_ANY)
+        if message.is_private:
+            raise refusal(InsufficientPermission, "author", "Only its author can delete a private message.")
     if message.deleted_at is not None:
         seq, _ = seen_by(message, me.id)
         return Told(

@@ -9,8 +9,9 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.service import find_user
 from shared.meetings.service import check_running
+from shared.participants import permissions
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.membership import get_membership, get_staff
+from shared.participants.membership import get_permitted
 from shared.participants.service import JoinWish, judge
 from shared.policies.remedies import REMEDIES
 
@@ -32,9 +33,10 @@ def foresee(tx: Transaction, meeting_id: str, actor: Actor, user_id: str | None)
     Changes nothing. Raises MeetingNotFound, InsufficientPermission (asks about others), ParticipantNotFound (no such
     user).
     """
-    meeting = get_membership(tx, meeting_id, actor).meeting
+    membership = get_permitted(tx, meeting_id, actor, permissions.ENTRY_FORESEE)
+    meeting = membership.meeting
     if user_id is not None and user_id != actor.user_id:
-        get_staff(tx, meeting_id, actor)
+        permissions.demand(membership.me, permissions.ENTRY_FORESEE_OTHERS)
         found = find_user(tx, user_id) if is_id(user_id) else None
         if found is None:
             raise ParticipantNotFound("There is no such user.")

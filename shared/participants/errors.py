@@ -17,3 +17,6 @@ class NotInside(InsufficientPermission):
     """A member who is not in the meeting right now; `join` is the door."""
 
     message = "Join the meeting first."
+
+    def __init__(self) -> None:
+        super().__init__(details={"rule": "inside", "remedy": self.message})

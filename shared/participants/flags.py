@@ -9,9 +9,10 @@ from sqlalchemy import update
 from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants import permissions
 from shared.participants.errors import NotInside
 from shared.participants.events import HandRaised, ParticipantUpdated, ScreenShareChanged
-from shared.participants.membership import get_inside
+from shared.participants.membership import get_permitted
 from shared.participants.models import JOINED, Participant, participants
 from shared.policies.cache import get_policy
 from shared.policies.errors import HandRaiseDisabled, ScreenShareDisabled
@@ -49,7 +50,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     Emits ParticipantUpdated, and with them HandRaised or ScreenShareChanged for those who only wait for that.
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ScreenShareDisabled, HandRaiseDisabled.
     """
-    membership = get_inside(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, permissions.PARTICIPANTS_UPDATE_SELF)
     given = flags.given()
     check(get_policy(tx, membership.meeting), membership.me, given)
     person = store_flags(tx, membership.me, given)
@@ -61,7 +62,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
         signal = tx.emit(HandRaised(meeting_id=meeting_id, actor_id=actor.user_id, participant=person))
     assert at is not None
     # Once more, now that the stream's row is ours: a rule that changed meanwhile came first, and holds.
-    membership = get_inside(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, permissions.PARTICIPANTS_UPDATE_SELF)
     check(get_policy(tx, membership.meeting), membership.me, given)
     return FlagsSet(person, at, signal)
 
@@ -73,9 +74,9 @@ def check(policy: Policy, me: Participant, given: Mapping[str, bool]) -> None:
     """Raise what keeps somebody from setting their own flags: ScreenShareDisabled, HandRaiseDisabled,
     InsufficientPermission (the voice was taken away).
     """
-    is_staff = me.is_staff
     if not me.can_publish and any(given.get(name) is value for name, value in _PUBLISHING.items()):
         raise refusal(InsufficientPermission, "can_publish")
+    is_staff = permissions.may(me, permissions.POLICY_HOST_ONLY)
     if given.get("is_screen_sharing") and not permits(policy.screen_share_permissions, is_staff=is_staff):
         raise refusal(ScreenShareDisabled, "screen_share_permissions")
     if given.get("is_hand_raised") and not policy.enable_hand_raise:

@@ -15,8 +15,9 @@ from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import ParticipantLeft
 from shared.participants.media import align
-from shared.participants.membership import get_membership
+from shared.participants.membership import get_permitted
 from shared.participants.models import INVITED, JOINED, LEFT, WAITING, Participant, participants, stays
+from shared.participants.permissions import MEETING_LEAVE
 from shared.participants.queue import tell_positions
 from shared.participants.waiting_events import EntryWithdrawn, Withdrew
 
@@ -37,7 +38,7 @@ def leave(tx: Transaction, meeting_id: str, actor: Actor) -> Departure:
     MeetingNotActive, InvalidMeetingState, ParticipantNotFound (never was inside).
     """
     meeting = lock_meeting(tx, meeting_id)
-    me = get_membership(tx, meeting_id, actor).me
+    me = get_permitted(tx, meeting_id, actor, MEETING_LEAVE).me
     check_running(meeting)
     if me.status == INVITED:
         raise ParticipantNotFound("You are not in this meeting.")

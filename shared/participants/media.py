@@ -10,8 +10,9 @@ from shared.identity.actor import Actor
 from shared.livekit.jobs import AlignParticipant
 from shared.livekit.tokens import MediaGrant
 from shared.meetings.queries import find_meeting
-from shared.participants.membership import get_inside
+from shared.participants.membership import get_permitted
 from shared.participants.models import JOINED, Participant, participants
+from shared.participants.permissions import MEDIA_CONNECT, POLICY_HOST_ONLY, may
 from shared.policies.cache import get_policy
 from shared.policies.models import Policy
 from shared.policies.service import permits
@@ -25,7 +26,7 @@ def grant_for(tx: Transaction, meeting_id: str, actor: Actor, breakout_room_id: 
 
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, NotFound (breakout room).
     """
-    membership = get_inside(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, MEDIA_CONNECT)
     me = membership.me
     if breakout_room_id is not None:
         raise NotFound("There is no such breakout room.")
@@ -72,4 +73,4 @@ def sources_for(me: Participant, policy: Policy) -> tuple[str, ...]:
     """Return what a participant may publish; nothing when a host has taken that away."""
     if not me.can_publish:
         return ()
-    return SPEAK + PRESENT if permits(policy.screen_share_permissions, is_staff=me.is_staff) else SPEAK
+    return SPEAK + PRESENT if permits(policy.screen_share_permissions, is_staff=may(me, POLICY_HOST_ONLY)) else SPEAK

@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, select
 
-from shared.core.errors import InsufficientPermission
 from shared.core.ids import is_id
 from shared.core.lists import one_of
 from shared.core.transaction import Transaction
@@ -17,7 +16,8 @@ from shared.meetings.models import Meeting, meetings
 from shared.meetings.queries import MEETING
 from shared.meetings.service import check_running
 from shared.participants.errors import NotInside
-from shared.participants.models import DENIED, REMOVED, Participant, participants
+from shared.participants.models import DENIED, JOINED, REMOVED, STAFF, WAITING, Participant, participants
+from shared.participants.permissions import Permission, demand
 
 # Which place is the actor's, by whether the actor is a guest. Its value is `_who(actor)`.
 _MINE = {True: participants.c.id == bindparam("who"), False: participants.c.user_id == bindparam("who")}
@@ -112,20 +112,30 @@ def _membership_of(row: Row[Any]) -> Membership:
     return Membership(Meeting(*row[:split]), Participant(*row[split:]))
 
 
-def get_staff(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
-    """Return the membership of a host or co-host. Raises MeetingNotFound, InsufficientPermission."""
+def get_permitted(tx: Transaction, meeting_id: str, actor: Actor, permission: Permission) -> Membership:
+    """Return the membership of somebody who has a permission. Raises as `get_membership` and `check_permitted`."""
     membership = get_membership(tx, meeting_id, actor)
-    if not membership.me.is_staff:
-        raise InsufficientPermission("Only hosts and co-hosts may do this.")
+    check_permitted(membership, permission)
     return membership
 
 
-def get_host(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
-    """Return the membership of a host. Raises MeetingNotFound, InsufficientPermission."""
-    membership = get_membership(tx, meeting_id, actor)
-    if membership.me.role != "host":
-        raise InsufficientPermission("Only the host may do this.")
-    return membership
+def check_permitted(membership: Membership, permission: Permission) -> None:
+    """Raise what keeps somebody from what a permission allows.
+
+    MeetingNotFound (removed, denied), MeetingNotActive, MeetingEnded, InvalidMeetingState and NotInside by where they
+    are, InsufficientPermission by their role.
+    """
+    check_member(membership)
+    me = membership.me
+    if permission.where == "inside":
+        check_inside(membership)
+    elif permission.where == "listener":
+        check_running(membership.meeting)
+        if me.status not in (JOINED, WAITING):
+            raise NotInside
+    elif permission.where == "reader" and not (me.is_inside or me.was_inside or me.role in STAFF):
+        raise NotInside
+    demand(me, permission)
 
 
 def get_inside(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
@@ -144,18 +154,6 @@ def check_inside(membership: Membership) -> None:
     check_running(membership.meeting)
     if not membership.me.is_inside:
         raise NotInside
-
-
-def get_reader(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
-    """Return the membership of somebody who may read what happened inside: who is or was there, and hosts.
-
-    Raises MeetingNotFound, NotInside (invited, waiting, gone from the waiting room).
-    """
-    membership = get_membership(tx, meeting_id, actor)
-    me = membership.me
-    if not (me.is_inside or me.was_inside or me.is_staff):
-        raise NotInside
-    return membership
 
 
 def my_meetings(actor: Actor, status: str | None, before_id: str | None, limit: int) -> Select[Any]:

@@ -16,19 +16,22 @@ from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_not_over, check_running
+from shared.participants import permissions
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import HandRaised, ParticipantUpdated, RoleChanged, ScreenShareChanged
 from shared.participants.flags import check as check_own_flags
 from shared.participants.flags import store_flags
 from shared.participants.leaving import free_seat, take_out
 from shared.participants.media import align
-from shared.participants.membership import get_staff
+from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
+from shared.participants.permissions import Permission, demand
 from shared.participants.queries import get_participant
 from shared.participants.queue import tell_positions
 from shared.participants.service import take_seat
 from shared.participants.waiting_events import EntryDecided, ExcludedWhileWaiting
 from shared.policies.cache import get_policy
+from shared.policies.remedies import refusal
 
 FLAGS = ("is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised")
 # What may be done to others: a host can take somebody's voice, picture and hand down, never put them up.
@@ -59,7 +62,7 @@ def change(
     Raises MeetingNotFound, InsufficientPermission, MeetingEnded, MeetingNotActive, InvalidMeetingState,
     ParticipantNotFound, ValidationFailed, MaxParticipantsReached (a co-host who becomes an attendee needs a seat).
     """
-    scene = _scene(tx, meeting_id, actor, participant_id)
+    scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_MODERATE)
     flags = {name: changes[name] for name in FLAGS if name in changes}
     rights = {name: changes[name] for name in RIGHTS if name in changes}
     _check(scene, changes, flags)
@@ -84,14 +87,14 @@ def change(
     return person
 
 
-def _scene(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str) -> _Scene:
-    get_staff(tx, meeting_id, actor)  # who has no business here holds up nobody
+def _scene(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, permission: Permission) -> _Scene:
+    get_permitted(tx, meeting_id, actor, permission)  # who has no business here holds up nobody
     meeting = lock_meeting(tx, meeting_id)
-    me = get_staff(tx, meeting_id, actor).me
+    me = get_permitted(tx, meeting_id, actor, permission).me
     check_not_over(meeting)
     target = get_participant(tx, meeting_id, participant_id)
-    if target.role == HOST and me.role != HOST:
-        raise InsufficientPermission("Co-hosts cannot act on a host.")
+    if target.role == HOST:
+        demand(me, permissions.PARTICIPANTS_MODERATE_HOST)
     return _Scene(meeting, me, target)
 
 
@@ -99,11 +102,10 @@ def _check(scene: _Scene, changes: Mapping[str, Any], flags: Mapping[str, bool])
     target = scene.target
     if target.status in (REMOVED, DENIED):
         raise ParticipantNotFound("This person is out of the meeting.")
-    if not scene.is_other and scene.me.role != HOST and not changes.keys().isdisjoint(RIGHTS):
-        raise InsufficientPermission("What a host took, only a host gives back.")
+    if not scene.is_other and not changes.keys().isdisjoint(RIGHTS):
+        demand(scene.me, permissions.PARTICIPANTS_RESTORE_SELF)
     if "role" in changes:
-        if scene.me.role != HOST:
-            raise InsufficientPermission("Only the host changes roles.")
+        demand(scene.me, permissions.PARTICIPANTS_CHANGE_ROLE)
         if changes["role"] == HOST and target.user_id is None:
             raise ValidationFailed(details={"role": ["A guest cannot be a host."]})
     if flags:
@@ -112,7 +114,7 @@ def _check(scene: _Scene, changes: Mapping[str, Any], flags: Mapping[str, bool])
             raise ParticipantNotFound("This person is not in the meeting.")
         wrong = [name for name, value in flags.items() if scene.is_other and value is not _TAKES_AWAY[name]]
         if wrong:
-            raise InsufficientPermission("This only the person can do.", details={"fields": wrong})
+            raise refusal(InsufficientPermission, "themselves", "This only the person can do.", fields=wrong)
 
 
 def _taken_away(person: Participant, rights: Mapping[str, bool]) -> dict[str, bool]:
@@ -159,11 +161,11 @@ def remove(
     Emits what `put_out` emits. Raises MeetingNotFound, InsufficientPermission (hosts cannot be removed), MeetingEnded,
     InvalidMeetingState, ParticipantNotFound.
     """
-    scene = _scene(tx, meeting_id, actor, participant_id)
+    scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_REMOVE)
     if scene.target.role == HOST:
-        raise InsufficientPermission("A host cannot be removed; change the role first.")
+        raise refusal(InsufficientPermission, "target_role", "A host cannot be removed.")
     if not scene.is_other:
-        raise InsufficientPermission("You cannot remove yourself; leave instead.")
+        raise refusal(InsufficientPermission, "oneself", "You cannot remove yourself.")
     return put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
 
 

@@ -24,6 +24,7 @@ from shared.participants.models import (
     participants,
     stays,
 )
+from shared.participants.permissions import EVENTS_READ_HOSTS, PARTICIPANTS_LIST_ALL, may
 
 _PARTICIPANT = select(participants).where(
     participants.c.id == bindparam("participant_id"), participants.c.meeting_id == bindparam("meeting_id")
@@ -45,7 +46,8 @@ def roster(me: Participant, statuses: list[str] | None, after_id: str, limit: in
 
     Attendees see who is or was inside; the other states, and who only waited, are for hosts and co-hosts.
     """
-    visible = {INVITED, WAITING, JOINED, LEFT, REMOVED, DENIED} if me.is_staff else {JOINED, LEFT}
+    sees_all = may(me, PARTICIPANTS_LIST_ALL)
+    visible = {INVITED, WAITING, JOINED, LEFT, REMOVED, DENIED} if sees_all else {JOINED, LEFT}
     wanted = visible & set(statuses) if statuses else visible
     query = (
         select(participants)
@@ -57,7 +59,7 @@ def roster(me: Participant, statuses: list[str] | None, after_id: str, limit: in
         .order_by(participants.c.id)
         .limit(limit)
     )
-    return query if me.is_staff else query.where(participants.c.joined_at.is_not(None))
+    return query if sees_all else query.where(participants.c.joined_at.is_not(None))
 
 
 def hands(tx: Transaction, meeting_id: str) -> list[Participant]:
@@ -113,7 +115,7 @@ def audible_streams(me: Participant) -> list[str]:
     mine = [personal_stream(me.id)]
     if me.is_inside:
         mine.insert(0, meeting_stream(me.meeting_id))
-        if me.is_staff:
+        if may(me, EVENTS_READ_HOSTS):
             mine.append(hosts_stream(me.meeting_id))
     return mine
 
@@ -121,8 +123,9 @@ def audible_streams(me: Participant) -> list[str]:
 def cursors(tx: Transaction, me: Participant) -> dict[str, int]:
     """Return the heads of the streams somebody may read, by wire name. Hosts may read theirs from outside too."""
     keys = audible_streams(me)
-    if me.is_staff or me.was_inside:
-        keys = sorted({*keys, meeting_stream(me.meeting_id), *([hosts_stream(me.meeting_id)] if me.is_staff else [])})
+    hears_hosts = may(me, EVENTS_READ_HOSTS)
+    if hears_hosts or me.was_inside:
+        keys = sorted({*keys, meeting_stream(me.meeting_id), *([hosts_stream(me.meeting_id)] if hears_hosts else [])})
     return {wire_name(key): seq for key, seq in ledger.heads(tx.connection, keys).items()}
 
 

@@ -7,8 +7,9 @@ from shared.core import ledger
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
-from shared.participants.membership import get_reader
+from shared.participants.membership import get_permitted
 from shared.participants.models import JOINED, Participant
+from shared.participants.permissions import SNAPSHOT_READ
 from shared.participants.queries import cursors, roster
 from shared.policies.cache import get_policy
 
@@ -34,7 +35,7 @@ def take(tx: Transaction, meeting_id: str, actor: Actor) -> Snapshot:
 
     Participants are those inside. Raises MeetingNotFound, NotInside.
     """
-    membership = get_reader(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, SNAPSHOT_READ)
     me = membership.me
     inside = [Participant.of(row) for row in tx.all(roster(me, [JOINED], "", ROSTER_LIMIT))]
     return Snapshot(

@@ -12,10 +12,8 @@ from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.ids import is_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.meetings.service import check_running
-from shared.participants.errors import NotInside
-from shared.participants.membership import Membership, check_member, get_membership
-from shared.participants.models import JOINED, WAITING
+from shared.participants.membership import Membership, check_permitted, get_permitted
+from shared.participants.permissions import MEETING_LISTEN
 
 TICKET_SECONDS = 30
 
@@ -46,17 +44,12 @@ def get_listener(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
 
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState, NotInside.
     """
-    membership = get_membership(tx, meeting_id, actor)
-    check_listener(membership)
-    return membership
+    return get_permitted(tx, meeting_id, actor, MEETING_LISTEN)
 
 
 def check_listener(membership: Membership) -> None:
     """Raise as `get_listener` when this is nobody who may open the WebSocket."""
-    check_member(membership)
-    check_running(membership.meeting)
-    if membership.me.status not in (JOINED, WAITING):
-        raise NotInside
+    check_permitted(membership, MEETING_LISTEN)
 
 
 def issue(tx: Transaction, meeting_id: str, actor: Actor, token_expires_at: datetime) -> str:

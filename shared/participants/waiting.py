@@ -14,10 +14,12 @@ from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
+from shared.participants import permissions
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.leaving import take_out
-from shared.participants.membership import get_staff
+from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, WAITING, Participant, participants
+from shared.participants.permissions import Permission
 from shared.participants.queries import get_participant
 from shared.participants.queue import Waiter, next_turn, tell_positions, waiters
 from shared.participants.service import enter, full, take_seat
@@ -30,11 +32,12 @@ from shared.participants.waiting_events import (
 )
 from shared.policies.cache import get_policy
 from shared.policies.errors import MaxParticipantsReached
+from shared.policies.remedies import refusal
 
 
 def queue(tx: Transaction, meeting_id: str, actor: Actor) -> list[Waiter]:
     """Return who waits, in the order in which they came. Raises MeetingNotFound, InsufficientPermission."""
-    get_staff(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.WAITING_ROOM_READ)
     return waiters(tx, meeting_id)
 
 
@@ -53,7 +56,7 @@ def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Seque
     MeetingNotFound, InsufficientPermission, MeetingNotActive, MeetingEnded, InvalidMeetingState, ParticipantNotFound
     (somebody named does not wait), MaxParticipantsReached (nobody could be let in).
     """
-    meeting = _lock(tx, meeting_id, actor)
+    meeting = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER)
     chosen = _chosen(tx, meeting_id, participant_ids)
     policy = get_policy(tx, meeting)
     answered = Answered([], [])
@@ -79,7 +82,7 @@ def deny(
 
     Emits Refused and EntryDecided for each, and QueueMoved for those who wait on. Raises as `admit`.
     """
-    _lock(tx, meeting_id, actor)
+    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER)
     chosen = _chosen(tx, meeting_id, participant_ids)
     rows = tx.all(
         update(participants)
@@ -96,7 +99,7 @@ def deny(
 
 def address(tx: Transaction, meeting_id: str, actor: Actor, text: str) -> int:
     """Say something to everybody who waits. Returns to how many. Emits WaiterAddressed for each. Raises as `admit`."""
-    _lock(tx, meeting_id, actor)
+    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ADDRESS)
     addressed = waiters(tx, meeting_id)
     for waiter in sorted(addressed, key=lambda one: one.participant.id):
         person = waiter.participant
@@ -110,12 +113,12 @@ def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: st
     Emits ParticipantLeft, SentBack, EntryRequested. Raises as `admit`; InsufficientPermission for hosts and co-hosts,
     ParticipantNotFound when the person is not inside.
     """
-    _lock(tx, meeting_id, actor)
+    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_SEND_BACK)
     person = get_participant(tx, meeting_id, participant_id)
     if not person.is_inside:
         raise ParticipantNotFound("This person is not in the meeting.")
     if person.is_staff:
-        raise InsufficientPermission("Hosts and co-hosts do not wait; change the role first.")
+        raise refusal(InsufficientPermission, "target_role", "Hosts and co-hosts do not wait.")
     person = take_out(
         tx,
         person,
@@ -141,10 +144,10 @@ def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: st
     return place
 
 
-def _lock(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
-    get_staff(tx, meeting_id, actor)  # who has no business here holds up nobody
+def _lock(tx: Transaction, meeting_id: str, actor: Actor, permission: Permission) -> Meeting:
+    get_permitted(tx, meeting_id, actor, permission)  # who has no business here holds up nobody
     meeting = lock_meeting(tx, meeting_id)
-    get_staff(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permission)
     check_running(meeting)
     return meeting
 

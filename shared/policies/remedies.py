@@ -20,9 +20,13 @@ REMEDIES = {
     "enable_hand_raise": "Ask a host to switch raising hands on.",
     "enable_reactions": "Ask a host to switch reactions on.",
     "enable_file_sharing": "Ask a host to switch file sharing on.",
+    "author": "Ask its author to do it.",
+    "themselves": "Ask the person to do it.",
+    "oneself": "Leave instead.",
+    "target_role": "Change the role first.",
 }
 
 
-def refusal(error: type[DomainError], rule: str, **more: object) -> DomainError:
+def refusal(error: type[DomainError], rule: str, message: str | None = None, **more: object) -> DomainError:
     """Return a refusal that says which rule decided and what would help; `more` are further details."""
-    return error(details={"rule": rule, "remedy": REMEDIES[rule], **more})
+    return error(message, details={"rule": rule, "remedy": REMEDIES[rule], **more})

@@ -1,5 +1,6 @@
 """Reactions and typing: checked like everything else, kept nowhere. Pure: no database, so that they may be frequent."""
 
+from shared.participants.permissions import CHAT_SEND, POLICY_HOST_ONLY, REACTION_SEND, demand, may
 from shared.participants.standing import Standing
 from shared.policies.errors import ChatDisabled, ReactionsDisabled
 from shared.policies.remedies import refusal
@@ -12,6 +13,7 @@ REACTION_TYPES = ("thumbs_up", "thumbs_down", "clap", "heart", "laugh", "surpris
 def react(standing: Standing, reaction_type: str) -> Reacted:
     """Return a reaction, to be told to everybody inside. Raises ReactionsDisabled."""
     me = standing.me
+    demand(me, REACTION_SEND)
     if not standing.policy.enable_reactions:
         raise refusal(ReactionsDisabled, "enable_reactions")
     return Reacted(meeting_id=me.meeting_id, actor_id=me.user_id, participant=me, reaction_type=reaction_type)
@@ -20,7 +22,8 @@ def react(standing: Standing, reaction_type: str) -> Reacted:
 def show_typing(standing: Standing, is_typing: bool) -> Typing:
     """Return the news that somebody types, or stopped. Raises ChatDisabled."""
     me = standing.me
-    if not permits(standing.policy.chat_permissions, is_staff=me.is_staff):
+    demand(me, CHAT_SEND)
+    if not permits(standing.policy.chat_permissions, is_staff=may(me, POLICY_HOST_ONLY)):
         raise refusal(ChatDisabled, "chat_permissions")
     if not me.can_chat:
         raise refusal(ChatDisabled, "can_chat")

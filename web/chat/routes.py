@@ -11,6 +11,7 @@ from shared.core.errors import InsufficientPermission, NotFound
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
+from shared.participants import permissions
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
 from web.chat.schemas import EditRequest, EmojiRequest, HistoryQuery, MessageRequest, MessageView, ReactedView
@@ -29,6 +30,7 @@ _WRITING = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState
     blueprint,
     "POST",
     "",
+    permission=permissions.CHAT_SEND,
     takes=MessageRequest(),
     gives=MessageView(),
     status=201,
@@ -45,7 +47,16 @@ def _view(told: Told) -> dict[str, Any]:
     return {**told.message.public(), "stream": told.position.name, "seq": told.position.seq}
 
 
-@door(blueprint, "GET", "", query=HistoryQuery(), gives=MessageView(), many=True, refusals=(MeetingNotFound, NotInside))
+@door(
+    blueprint,
+    "GET",
+    "",
+    permission=permissions.CHAT_READ,
+    query=HistoryQuery(),
+    gives=MessageView(),
+    many=True,
+    refusals=(MeetingNotFound, NotInside),
+)
 def read_history(
     tx: Transaction,
     actor: Actor,
@@ -76,6 +87,7 @@ def read_history(
     blueprint,
     "PATCH",
     "/<message_id>",
+    permission=permissions.CHAT_SEND,
     takes=EditRequest(),
     gives=MessageView(),
     limit="chat",
@@ -91,6 +103,7 @@ def edit_message(tx: Transaction, actor: Actor, meeting_id: str, message_id: str
     blueprint,
     "DELETE",
     "/<message_id>",
+    permission=permissions.CHAT_DELETE,
     gives=MessageView(),
     limit="chat",
     message="Deleted.",
@@ -110,6 +123,7 @@ def _own_view(told: Told) -> dict[str, Any]:
     blueprint,
     "POST",
     "/<message_id>/reactions",
+    permission=permissions.CHAT_SEND,
     takes=EmojiRequest(),
     gives=ReactedView(),
     status=201,

@@ -11,13 +11,14 @@ from shared.chat.service import MessageWish, Post, Told
 from shared.core.errors import DomainError
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants.permissions import CHAT_SEND
 from web.chat.schemas import MessageRequest, MessageView
 from web.http.schema import Choice, Id, Schema
 from web.realtime.announcements import announces
 from web.realtime.frame_types import Ask, frame, together
 
 
-@frame("chat", MessageRequest(), limit="chat")
+@frame("chat", MessageRequest(), permission=CHAT_SEND, limit="chat")
 def send(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Position:
     """Write a message."""
     return chat.post(tx, meeting_id, actor, MessageWish(**wanted)).position

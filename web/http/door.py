@@ -24,6 +24,7 @@ from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
+from shared.participants.permissions import Permission
 from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
@@ -53,14 +54,18 @@ class Door:
     takes       schema of the body; None for none
     query       schema of the query string; None for none
     gives       schema of `data`; `many` when it is a list
+    permission  what the actor must be allowed to do, which the service asks for; None: nothing to do with meetings
     limit       name of the rate limit
     prepare     runs before the transaction, on the wanted fields: for slow work such as passwords
     guarded     whether naming a meeting that does not exist counts as a guess: who guesses too often is told so
     refusals    the errors this door can answer with, for the documentation
     """
 
+    method: str
+    path: str
     function: Callable[..., Any]
     who: Who
+    permission: Permission | None
     takes: Schema
     query: Schema | None
     gives: Schema
@@ -142,11 +147,16 @@ class Door:
         return json_response(body, reply.status or self.status)
 
 
+# Every operation there is, in the order of declaration: what contract tests and the reference go through.
+DOORS: list[Door] = []
+
+
 def door(
     blueprint: Blueprint,
     method: str,
     rule: str,
     *,
+    permission: Permission | None,
     gives: Schema,
     who: Who = "member",
     takes: Schema | None = None,
@@ -168,8 +178,11 @@ def door(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         made = Door(
+            method=method,
+            path=(blueprint.url_prefix or "") + rule,
             function=function,
             who=who,
+            permission=permission,
             takes=takes or Empty(),
             query=query,
             gives=gives,
@@ -182,6 +195,7 @@ def door(
             message=message,
             refusals=refusals,
         )
+        DOORS.append(made)
         view = _view(f"{blueprint.name}_{function.__name__}", made)
         described = documentation.describe(view, method, made, also or {}, takes is not None)
         blueprint.route(rule, methods=[method])(described)

@@ -31,6 +31,7 @@ def _hash(wanted: dict[str, Any]) -> dict[str, Any]:
     blueprint,
     "POST",
     "/register",
+    permission=None,
     who="anyone",
     takes=RegisterRequest(),
     gives=SignedIn(),
@@ -61,6 +62,7 @@ def _check_password(wanted: dict[str, Any]) -> dict[str, Any]:
     blueprint,
     "POST",
     "/login",
+    permission=None,
     who="anyone",
     takes=LoginRequest(),
     gives=SignedIn(),
@@ -74,7 +76,7 @@ def login(tx: Transaction, _actor: Actor | None, email: str) -> dict[str, Any]:
     return _signed_in(identity.open_session(tx, email))
 
 
-@door(blueprint, "POST", "/refresh", who="refresh", gives=SignedIn(), message="Refreshed.")
+@door(blueprint, "POST", "/refresh", permission=None, who="refresh", gives=SignedIn(), message="Refreshed.")
 def refresh(tx: Transaction, claims: Claims) -> Any:
     """Exchange a refresh token for new tokens
 
@@ -86,14 +88,14 @@ def refresh(tx: Transaction, claims: Claims) -> Any:
     return _signed_in(session)
 
 
-@door(blueprint, "POST", "/logout", who="user", gives=Empty(), message="Goodbye.")
+@door(blueprint, "POST", "/logout", permission=None, who="user", gives=Empty(), message="Goodbye.")
 def logout(tx: Transaction, actor: Actor) -> dict[str, Any]:
     """End the session: its tokens stop working at once"""
     identity.revoke(tx, actor.session_id or "", "logout")
     return {}
 
 
-@door(blueprint, "GET", "/me", who="user", gives=User())
+@door(blueprint, "GET", "/me", permission=None, who="user", gives=User())
 def me(_tx: Transaction, actor: Actor) -> dict[str, Any]:
     """Who am I?"""
     return {"user_id": actor.user_id, "email": actor.email, "name": actor.name}

@@ -10,6 +10,7 @@ from shared.identity.actor import Actor
 from shared.livekit import tokens
 from shared.livekit.errors import LiveKitTokenError
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
+from shared.participants import permissions
 from shared.participants.errors import NotInside
 from shared.participants.media import grant_for
 from web.http.door import door
@@ -24,6 +25,7 @@ blueprint = Blueprint(
     blueprint,
     "POST",
     "/token",
+    permission=permissions.MEDIA_CONNECT,
     takes=TokenRequest(),
     gives=TokenView(),
     message="Connect to LiveKit with this.",

@@ -22,9 +22,9 @@ from shared.meetings.errors import (
 from shared.meetings.models import Meeting
 from shared.meetings.models import meetings as table
 from shared.meetings.service import MeetingWish
-from shared.participants import queries, snapshot
+from shared.participants import permissions, queries, snapshot
 from shared.participants.errors import NotInside, ParticipantExists
-from shared.participants.membership import get_host, get_membership, get_reader, get_staff, my_meetings
+from shared.participants.membership import get_permitted, my_meetings
 from shared.participants.models import JOINED, WAITING
 from shared.policies.cache import get_policy
 from web.http.door import door
@@ -53,6 +53,7 @@ _STATES = (MeetingNotFound, InsufficientPermission, MeetingEnded, InvalidMeeting
     blueprint,
     "POST",
     "",
+    permission=permissions.MEETING_CREATE,
     who="user",
     takes=MeetingRequest(),
     gives=MeetingView(),
@@ -67,7 +68,16 @@ def create_meeting(tx: Transaction, actor: Actor, **wanted: Any) -> dict[str, An
     return meeting_view(meetings.create(tx, actor, MeetingWish(**wanted)))
 
 
-@door(blueprint, "GET", "", who="user", query=MeetingsQuery(), gives=MeetingView(), many=True)
+@door(
+    blueprint,
+    "GET",
+    "",
+    permission=permissions.MEETING_LIST,
+    who="user",
+    query=MeetingsQuery(),
+    gives=MeetingView(),
+    many=True,
+)
 def list_meetings(
     tx: Transaction,
     actor: Actor,
@@ -90,16 +100,24 @@ def list_meetings(
     return Reply([meeting_view(m) for m in page], pagination=pagination(limit, following))
 
 
-@door(blueprint, "GET", "/<meeting_id>", gives=MeetingView(), refusals=(MeetingNotFound,))
+@door(
+    blueprint,
+    "GET",
+    "/<meeting_id>",
+    permission=permissions.MEETING_READ,
+    gives=MeetingView(),
+    refusals=(MeetingNotFound,),
+)
 def get_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Read a meeting"""
-    return meeting_view(get_membership(tx, meeting_id, actor).meeting)
+    return meeting_view(get_permitted(tx, meeting_id, actor, permissions.MEETING_READ).meeting)
 
 
 @door(
     blueprint,
     "PATCH",
     "/<meeting_id>",
+    permission=permissions.MEETING_UPDATE,
     takes=MeetingChange(),
     gives=MeetingView(),
     limit="meetings",
@@ -111,7 +129,7 @@ def change_meeting(tx: Transaction, actor: Actor, meeting_id: str, **changes: An
 
     Only the host may. Of a running meeting, title and description can change.
     """
-    get_host(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.MEETING_UPDATE)
     return meeting_view(meetings.change(tx, meeting_id, actor, changes))
 
 
@@ -119,6 +137,7 @@ def change_meeting(tx: Transaction, actor: Actor, meeting_id: str, **changes: An
     blueprint,
     "DELETE",
     "/<meeting_id>",
+    permission=permissions.MEETING_CANCEL,
     gives=MeetingView(),
     limit="meetings",
     message="Meeting cancelled.",
@@ -126,7 +145,7 @@ def change_meeting(tx: Transaction, actor: Actor, meeting_id: str, **changes: An
 )
 def cancel_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Cancel a scheduled meeting"""
-    get_host(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.MEETING_CANCEL)
     return meeting_view(meetings.cancel(tx, meeting_id, actor))
 
 
@@ -134,6 +153,7 @@ def cancel_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
     blueprint,
     "POST",
     "/<meeting_id>/start",
+    permission=permissions.MEETING_START,
     gives=StartedView(),
     limit="meetings",
     message="Meeting started.",
@@ -141,7 +161,7 @@ def cancel_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
 )
 def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Let people in"""
-    get_staff(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.MEETING_START)
     started = meetings.start(tx, meeting_id, actor)
     return {"meeting_id": started.id, "started_by": started.started_by, "started_at": started.started_at}
 
@@ -150,6 +170,7 @@ def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, A
     blueprint,
     "POST",
     "/<meeting_id>/end",
+    permission=permissions.MEETING_END,
     gives=EndedView(),
     limit="meetings",
     message="Meeting ended.",
@@ -157,7 +178,7 @@ def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, A
 )
 def end_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """End the meeting for everybody"""
-    get_staff(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.MEETING_END)
     over = meetings.end(tx, meeting_id, actor.user_id)
     return {
         "meeting_id": over.id,
@@ -167,10 +188,17 @@ def end_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any
     }
 
 
-@door(blueprint, "GET", "/<meeting_id>/status", gives=StatusView(), refusals=(MeetingNotFound,))
+@door(
+    blueprint,
+    "GET",
+    "/<meeting_id>/status",
+    permission=permissions.MEETING_READ,
+    gives=StatusView(),
+    refusals=(MeetingNotFound,),
+)
 def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """How does the meeting stand?"""
-    membership = get_membership(tx, meeting_id, actor)
+    membership = get_permitted(tx, meeting_id, actor, permissions.MEETING_READ)
     meeting = membership.meeting
     counts = queries.counts(tx, meeting_id)
     return {
@@ -192,6 +220,7 @@ def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
     blueprint,
     "GET",
     "/<meeting_id>/events",
+    permission=permissions.EVENTS_READ,
     query=EventsQuery(),
     gives=EventView(),
     many=True,
@@ -203,12 +232,12 @@ def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, 
     `meeting` for everybody who is or was inside, from the time they were; `me` for your own; `hosts` for hosts and
     co-hosts. `next_cursor` is the `after_seq` of the next page.
     """
-    me = get_reader(tx, meeting_id, actor).me
+    me = get_permitted(tx, meeting_id, actor, permissions.EVENTS_READ).me
     keys = {"meeting": meeting_stream(meeting_id), "me": personal_stream(me.id), "hosts": hosts_stream(meeting_id)}
     if stream not in keys:
         raise ValidationFailed(details={"stream": ["Must be one of: meeting, me, hosts."]})
-    if stream == "hosts" and not me.is_staff:
-        raise InsufficientPermission("Only hosts and co-hosts hear this stream.")
+    if stream == "hosts":
+        permissions.demand(me, permissions.EVENTS_READ_HOSTS)
     query = ledger.after(keys[stream], after_seq, limit + 1)
     if stream == "meeting":
         query = query.where(queries.was_there(me, ledger.events.c.seq))
@@ -221,6 +250,7 @@ def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, 
     blueprint,
     "GET",
     "/<meeting_id>/snapshot",
+    permission=permissions.SNAPSHOT_READ,
     gives=SnapshotView(),
     consistent=True,
     refusals=(MeetingNotFound, NotInside),

@@ -11,7 +11,7 @@ from shared.core.errors import InsufficientPermission, ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import moderation, waiting
+from shared.participants import moderation, permissions, waiting
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.queue import Waiter
 from shared.policies.errors import MaxParticipantsReached
@@ -94,6 +94,7 @@ class AddressedView(Schema):
     blueprint,
     "GET",
     "/waiting-room",
+    permission=permissions.WAITING_ROOM_READ,
     query=Paging(),
     gives=WaiterView(),
     many=True,
@@ -128,6 +129,7 @@ def _turn_in(cursor: str) -> tuple[int, str]:
     blueprint,
     "POST",
     "/waiting-room/admit",
+    permission=permissions.WAITING_ROOM_ANSWER,
     takes=AdmitRequest(),
     gives=AdmittedView(),
     message="Come in.",
@@ -151,6 +153,7 @@ def admit(
     blueprint,
     "POST",
     "/waiting-room/deny",
+    permission=permissions.WAITING_ROOM_ANSWER,
     takes=DenyRequest(),
     gives=DeniedView(),
     message="Turned away.",
@@ -170,6 +173,7 @@ def deny(
     blueprint,
     "POST",
     "/waiting-room/message",
+    permission=permissions.WAITING_ROOM_ADDRESS,
     takes=WaiterMessageRequest(),
     gives=AddressedView(),
     message="Said.",
@@ -184,6 +188,7 @@ def address_waiters(tx: Transaction, actor: Actor, meeting_id: str, text: str) -
     blueprint,
     "POST",
     "/participants/<participant_id>/send-to-waiting-room",
+    permission=permissions.WAITING_ROOM_SEND_BACK,
     gives=WaiterView(),
     message="Sent back.",
     refusals=_MODERATING,
@@ -200,6 +205,7 @@ def send_back(tx: Transaction, actor: Actor, meeting_id: str, participant_id: st
     blueprint,
     "PATCH",
     "/participants/<participant_id>",
+    permission=permissions.PARTICIPANTS_MODERATE,
     takes=ParticipantChange(),
     gives=ParticipantView(),
     message="Changed.",
@@ -221,6 +227,7 @@ def change_participant(
     blueprint,
     "POST",
     "/participants/<participant_id>/remove",
+    permission=permissions.PARTICIPANTS_REMOVE,
     takes=RemoveRequest(),
     gives=ParticipantView(),
     message="Removed.",

@@ -8,9 +8,9 @@ from shared.core.errors import ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import flags, leaving, queries, service, tickets
+from shared.participants import flags, leaving, permissions, queries, service, tickets
 from shared.participants.errors import NotInside, ParticipantNotFound
-from shared.participants.membership import get_reader
+from shared.participants.membership import get_permitted
 from shared.participants.models import STATUSES, Participant
 from shared.participants.service import JoinWish
 from shared.policies import errors as policy_errors
@@ -42,6 +42,7 @@ _STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
     blueprint,
     "POST",
     "/join",
+    permission=permissions.MEETING_JOIN,
     who="anyone",
     takes=JoinRequest(),
     gives=JoinView(),
@@ -97,6 +98,7 @@ def _guest_token(person: Participant) -> str:
     blueprint,
     "POST",
     "/leave",
+    permission=permissions.MEETING_LEAVE,
     gives=LeaveView(),
     message="You have left.",
     refusals=(*_STATES, ParticipantNotFound),
@@ -110,6 +112,7 @@ def leave(tx: Transaction, actor: Actor, meeting_id: str) -> Any:
     blueprint,
     "GET",
     "/participants",
+    permission=permissions.PARTICIPANTS_LIST,
     query=ParticipantsQuery(),
     gives=ParticipantView(),
     many=True,
@@ -122,7 +125,7 @@ def list_participants(
 
     Attendees see who is or was inside (`joined`, `left`); hosts and co-hosts see every state.
     """
-    me = get_reader(tx, meeting_id, actor).me
+    me = get_permitted(tx, meeting_id, actor, permissions.PARTICIPANTS_LIST).me
     wanted = status.split(",") if status else None
     if wanted and not set(wanted) <= set(STATUSES):
         raise ValidationFailed(details={"status": [f"Must be one of: {', '.join(STATUSES)}."]})
@@ -137,6 +140,7 @@ def list_participants(
     blueprint,
     "PUT",
     "/participants/status",
+    permission=permissions.PARTICIPANTS_UPDATE_SELF,
     takes=FlagsRequest(),
     gives=ParticipantView(),
     limit="status",
@@ -148,10 +152,18 @@ def set_status(tx: Transaction, actor: Actor, meeting_id: str, **wanted: bool) -
     return flags.set_my_flags(tx, meeting_id, actor, flags.Flags(**wanted)).participant.public()
 
 
-@door(blueprint, "GET", "/hands", gives=ParticipantView(), many=True, refusals=(MeetingNotFound, NotInside))
+@door(
+    blueprint,
+    "GET",
+    "/hands",
+    permission=permissions.PARTICIPANTS_LIST,
+    gives=ParticipantView(),
+    many=True,
+    refusals=(MeetingNotFound, NotInside),
+)
 def list_hands(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
     """List raised hands, in the order they went up"""
-    get_reader(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.PARTICIPANTS_LIST)
     raised = queries.hands(tx, meeting_id)
     return Reply([p.public() for p in raised], pagination=pagination(len(raised), None))
 
@@ -160,6 +172,7 @@ def list_hands(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
     blueprint,
     "POST",
     "/ws-ticket",
+    permission=permissions.MEETING_LISTEN,
     gives=TicketView(),
     status=201,
     message="Open the WebSocket now.",

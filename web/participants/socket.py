@@ -15,6 +15,7 @@ from shared.participants.events import (
 )
 from shared.participants.flags import Flags, set_my_flags
 from shared.participants.models import CONNECTED, RECONNECTING, STATUSES
+from shared.participants.permissions import PARTICIPANTS_UPDATE_SELF
 from web.http.schema import Bool, Choice, Id, Schema, Time
 from web.participants.schemas import FlagsRequest, ParticipantView
 from web.realtime.announcements import announces
@@ -33,19 +34,19 @@ class ScreenFrame(Schema):
     is_screen_sharing = Bool(required=True)
 
 
-@frame("participant_update", FlagsRequest(), limit="status")
+@frame("participant_update", FlagsRequest(), permission=PARTICIPANTS_UPDATE_SELF, limit="status")
 def update(tx: Transaction, actor: Actor, meeting_id: str, **wanted: bool) -> Position:
     """Set microphone, camera, screen and hand flags."""
     return set_my_flags(tx, meeting_id, actor, Flags(**wanted)).update
 
 
-@frame("hand_raise", HandFrame(), limit="status")
+@frame("hand_raise", HandFrame(), permission=PARTICIPANTS_UPDATE_SELF, limit="status")
 def raise_hand(tx: Transaction, actor: Actor, meeting_id: str, is_hand_raised: bool) -> Position | None:
     """Raise or lower the hand."""
     return set_my_flags(tx, meeting_id, actor, Flags(is_hand_raised=is_hand_raised)).signal
 
 
-@frame("screen_share", ScreenFrame(), limit="status")
+@frame("screen_share", ScreenFrame(), permission=PARTICIPANTS_UPDATE_SELF, limit="status")
 def share_screen(tx: Transaction, actor: Actor, meeting_id: str, is_screen_sharing: bool) -> Position | None:
     """Begin or stop to share a screen."""
     return set_my_flags(tx, meeting_id, actor, Flags(is_screen_sharing=is_screen_sharing)).signal

@@ -7,6 +7,7 @@ from flask_smorest import Blueprint
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
+from shared.participants.permissions import MEETING_CARD
 from shared.policies import card
 from web.http.door import door
 from web.policies.schemas import CardView
@@ -20,6 +21,7 @@ blueprint = Blueprint(
     blueprint,
     "GET",
     "/card",
+    permission=MEETING_CARD,
     who="anyone",
     gives=CardView(),
     limit="card",

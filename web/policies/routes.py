@@ -8,8 +8,9 @@ from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotFound
-from shared.participants import access, membership
+from shared.participants import access, permissions
 from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.participants.membership import get_permitted
 from shared.policies import service
 from shared.policies.cache import get_policy
 from web.http.door import door
@@ -22,17 +23,26 @@ blueprint = Blueprint(
 _CHANGING = (MeetingNotFound, InsufficientPermission, MeetingEnded, InvalidMeetingState)
 
 
-@door(blueprint, "GET", "/policy", gives=PolicyView(), refusals=(MeetingNotFound, NotInside))
+@door(
+    blueprint,
+    "GET",
+    "/policy",
+    permission=permissions.POLICY_READ,
+    gives=PolicyView(),
+    refusals=(MeetingNotFound, NotInside),
+)
 def read_policy(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """Read the rules of a meeting"""
-    found = membership.get_reader(tx, meeting_id, actor)
-    return get_policy(tx, found.meeting).public(for_staff=found.me.is_staff)
+    found = get_permitted(tx, meeting_id, actor, permissions.POLICY_READ)
+    sees_all = permissions.may(found.me, permissions.POLICY_READ_ALL)
+    return get_policy(tx, found.meeting).public(for_staff=sees_all)
 
 
 @door(
     blueprint,
     "POST",
     "/policy",
+    permission=permissions.POLICY_UPDATE,
     takes=PolicyRequest(),
     gives=PolicyView(),
     limit="meetings",
@@ -45,7 +55,7 @@ def replace_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any)
     What is not given goes back to its default. Only the host may. Everybody inside hears a `policy` event, and what
     the new rules take away is gone with it.
     """
-    membership.get_host(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.POLICY_UPDATE)
     return service.change_policy(tx, meeting_id, actor, rules, replace=True).public(for_staff=True)
 
 
@@ -53,6 +63,7 @@ def replace_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any)
     blueprint,
     "PATCH",
     "/policy",
+    permission=permissions.POLICY_UPDATE,
     takes=PolicyChange(),
     gives=PolicyView(),
     limit="meetings",
@@ -64,7 +75,7 @@ def change_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) 
 
     Only the host may. Everybody inside hears a `policy` event, and what the new rules take away is gone with it.
     """
-    membership.get_host(tx, meeting_id, actor)
+    get_permitted(tx, meeting_id, actor, permissions.POLICY_UPDATE)
     return service.change_policy(tx, meeting_id, actor, rules, replace=False).public(for_staff=True)
 
 
@@ -72,6 +83,7 @@ def change_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) 
     blueprint,
     "POST",
     "/validate-access",
+    permission=permissions.ENTRY_FORESEE,
     takes=AccessRequest(),
     gives=AccessView(),
     refusals=(MeetingNotFound, InsufficientPermission, ParticipantNotFound),

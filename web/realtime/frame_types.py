@@ -9,6 +9,7 @@ from shared.core.idempotency import Request
 from shared.core.messages import Signal
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.participants.permissions import Permission
 from shared.participants.standing import Standing
 from web.http.schema import Schema
 
@@ -17,6 +18,8 @@ from web.http.schema import Schema
 class FrameType:
     """One type of client frame. `is_kept` ones are acknowledged with their position, and done once per `id`.
 
+    `permission` is what the sender must be allowed to do, which the service asks for.
+
     `fits` knows the usual valid data at a glance, for frames that come in numbers; the schema judges the rest.
     `handle_all` handles several asks of one meeting in one transaction, those of which `may_join` says that they may.
     """
@@ -24,6 +27,7 @@ class FrameType:
     name: str
     schema: Schema
     handle: Callable[..., Any]
+    permission: Permission
     limit: str | None
     is_kept: bool
     fits: Callable[[dict[str, Any]], bool] | None = None
@@ -35,24 +39,24 @@ FRAME_TYPES: dict[str, FrameType] = {}
 
 
 def frame(
-    name: str, schema: Schema, *, limit: str
+    name: str, schema: Schema, *, permission: Permission, limit: str
 ) -> Callable[[Callable[..., Position | None]], Callable[..., Position | None]]:
     """Register `(tx, actor, meeting_id, **fields) -> Position | None` as the handler of a frame that is kept."""
 
     def register(handle: Callable[..., Position | None]) -> Callable[..., Position | None]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit, is_kept=True)
+        FRAME_TYPES[name] = FrameType(name, schema, handle, permission, limit, is_kept=True)
         return handle
 
     return register
 
 
 def signal(
-    name: str, schema: Schema, *, fits: Callable[[dict[str, Any]], bool]
+    name: str, schema: Schema, *, permission: Permission, fits: Callable[[dict[str, Any]], bool]
 ) -> Callable[[Callable[..., Signal]], Callable[..., Signal]]:
     """Register `(standing, **fields) -> Signal` as the handler of a frame that is told once and not kept."""
 
     def register(handle: Callable[..., Signal]) -> Callable[..., Signal]:
-        FRAME_TYPES[name] = FrameType(name, schema, handle, limit=None, is_kept=False, fits=fits)
+        FRAME_TYPES[name] = FrameType(name, schema, handle, permission, limit=None, is_kept=False, fits=fits)
         return handle
 
     return register

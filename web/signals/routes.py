@@ -7,6 +7,7 @@ from flask_smorest import Blueprint
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
+from shared.participants import permissions
 from shared.participants.errors import NotInside
 from shared.participants.standing import get_standing
 from shared.policies.errors import ReactionsDisabled
@@ -23,6 +24,7 @@ blueprint = Blueprint(
     blueprint,
     "POST",
     "/reactions",
+    permission=permissions.REACTION_SEND,
     takes=ReactionRequest(),
     gives=ReactionView(),
     status=201,

@@ -2,6 +2,7 @@
 
 from marshmallow import fields
 
+from shared.participants.permissions import CHAT_SEND, REACTION_SEND
 from shared.participants.standing import Standing
 from shared.signals import service as signals
 from shared.signals.events import Reacted, Typing
@@ -18,13 +19,23 @@ class TypingFrame(Schema):
     is_typing = Bool(required=True)
 
 
-@signal("reaction", ReactionRequest(), fits=lambda data: len(data) == 1 and data.get("reaction_type") in REACTION_TYPES)
+@signal(
+    "reaction",
+    ReactionRequest(),
+    permission=REACTION_SEND,
+    fits=lambda data: len(data) == 1 and data.get("reaction_type") in REACTION_TYPES,
+)
 def react(standing: Standing, reaction_type: str) -> Reacted:
     """Show a reaction."""
     return signals.react(standing, reaction_type)
 
 
-@signal("typing", TypingFrame(), fits=lambda data: len(data) == 1 and type(data.get("is_typing")) is bool)
+@signal(
+    "typing",
+    TypingFrame(),
+    permission=CHAT_SEND,
+    fits=lambda data: len(data) == 1 and type(data.get("is_typing")) is bool,
+)
 def typing(standing: Standing, is_typing: bool) -> Typing:
     """Show that somebody types."""
     return signals.show_typing(standing, is_typing)

@@ -25,6 +25,7 @@ from shared.participants.models import (
     WAITING,
     Participant,
 )
+from shared.participants.permissions import CHAT_SEND, MEETING_END, MEETING_READ, MEETING_UPDATE, SNAPSHOT_READ
 from shared.participants.service import add_place
 from shared.runtime import Runtime
 from tests.factories.scene import UNKNOWN, Scene, change_place
@@ -67,14 +68,13 @@ def test_s37_each_state_opens_the_doors_it_should_and_no_other(
     scene = Scene(timed)
     meeting_id = scene.meeting(scene.user())
     actor = somebody(scene, meeting_id, status, role, came=came)
-    doors = ((membership.get_membership, member), (membership.get_reader, reader), (membership.get_inside, inside))
-    for door, refusal in doors:
+    for permission, refusal in ((MEETING_READ, member), (SNAPSHOT_READ, reader), (CHAT_SEND, inside)):
         with timed.reading() as tx:
             if refusal is None:
-                assert door(tx, meeting_id, actor).me.status == status
+                assert membership.get_permitted(tx, meeting_id, actor, permission).me.status == status
             else:
                 with pytest.raises(refusal) as refused:
-                    door(tx, meeting_id, actor)
+                    membership.get_permitted(tx, meeting_id, actor, permission)
                 assert type(refused.value) is refusal
 
 
@@ -90,15 +90,18 @@ def test_roles_open_the_doors_of_their_own(timed: Runtime, role: str, staff: Any
     scene = Scene(timed)
     meeting_id = scene.meeting(scene.user())
     actor = somebody(scene, meeting_id, JOINED, role)
-    for door, refusal in ((membership.get_staff, staff), (membership.get_host, host)):
+    stranger = Actor(name="Stranger", user_id=new_id())
+    for permission, refusal in ((MEETING_END, staff), (MEETING_UPDATE, host)):
         with timed.reading() as tx:
             if refusal is None:
-                assert door(tx, meeting_id, actor).me.role == role
+                assert membership.get_permitted(tx, meeting_id, actor, permission).me.role == role
             else:
-                with pytest.raises(refusal):
-                    door(tx, meeting_id, actor)
+                with pytest.raises(refusal) as refused:
+                    membership.get_permitted(tx, meeting_id, actor, permission)
+                assert refused.value.details["rule"] == permission.name
+                assert refused.value.details["remedy"].startswith("Ask ")
             with pytest.raises(MeetingNotFound):
-                door(tx, meeting_id, Actor(name="Stranger", user_id=new_id()))
+                membership.get_permitted(tx, meeting_id, stranger, permission)
 
 
 @pytest.mark.parametrize(

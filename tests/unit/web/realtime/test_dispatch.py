@@ -14,6 +14,7 @@ from shared.core.errors import ServiceUnavailable
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
 from shared.participants.leaving import leave
+from shared.participants.permissions import CHAT_SEND
 from shared.participants.standing import Standing
 from shared.runtime import Runtime
 from shared.signals.events import Typing
@@ -63,8 +64,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         got.append(wanted)
         return Typing(meeting_id=standing.me.meeting_id, participant=standing.me, is_typing=True)
 
-    frame("note", Note(), limit="chat")(note)
-    signal("wink", Note(), fits=lambda data: data == {"text": "at a glance"})(wink)
+    frame("note", Note(), permission=CHAT_SEND, limit="chat")(note)
+    signal("wink", Note(), permission=CHAT_SEND, fits=lambda data: data == {"text": "at a glance"})(wink)
     return got
 
 
@@ -156,7 +157,7 @@ def test_a_kept_frame_that_says_nothing_of_its_place_is_acknowledged_with_null_a
     known = FRAME_TYPES.copy()
     for module in (dispatching, frame_types):
         monkeypatch.setattr(module, "FRAME_TYPES", known)
-    frame("silent", Note(), limit="chat")(lambda tx, actor, meeting_id, **_: None)
+    frame("silent", Note(), permission=CHAT_SEND, limit="chat")(lambda tx, actor, meeting_id, **_: None)
     for _ in range(2):
         assert send(runtime, sender, type="silent", data={"text": "a"}, id="s")["seq"] is None
 

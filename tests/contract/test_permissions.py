@@ -1,0 +1,73 @@
+"""Every way in declares what it needs, in one table (contract 3 to 7, S32b)."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from dev.permissions import ASKERS, outcome
+from shared.participants import permissions
+from shared.participants.models import ATTENDEE, CO_HOST, HOST, ROLES
+from shared.participants.permissions import PERMISSIONS, Permission
+from web.http.door import DOORS
+from web.realtime.frame_types import FRAME_TYPES
+
+pytestmark = pytest.mark.once
+
+# Whose doors have nothing to do with meetings.
+WITHOUT = {"auth"}
+
+
+def test_every_door_has_declared_the_permission_that_it_needs_or_that_it_needs_none(app: Flask):
+    served = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/api/v1/") and rule.endpoint.partition(".")[0] in app.blueprints
+    } - {("GET", f"/api/v1/{name}") for name in ("openapi.json", "docs", "asyncapi.json")}
+    assert {(door.method, door.path) for door in DOORS} == served
+    for door in DOORS:
+        area = door.path.removeprefix("/api/v1/").partition("/")[0]
+        assert (door.permission is None) == (area in WITHOUT), door.path
+        assert door.permission is None or PERMISSIONS[door.permission.name] is door.permission
+
+
+def test_every_type_of_frame_has_declared_the_permission_that_it_needs(app: Flask):
+    assert FRAME_TYPES
+    for kind in FRAME_TYPES.values():
+        assert PERMISSIONS[kind.permission.name] is kind.permission
+
+
+def test_every_permission_is_asked_for_by_a_service_and_told_by_its_constant(project: Path):
+    table = project / "shared/participants/permissions.py"
+    sources = "\n".join(
+        path.read_text() for part in ("shared", "web") for path in (project / part).rglob("*.py") if path != table
+    )
+    constants = {value.name: name for name, value in vars(permissions).items() if isinstance(value, Permission)}
+    assert constants.keys() == PERMISSIONS.keys()
+    for name, constant in constants.items():
+        assert constant == name.upper().replace(".", "_")
+        assert re.search(rf"\b{constant}\b", sources), f"nobody asks for {name}"
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS.values(), ids=PERMISSIONS.keys())
+def test_who_stands_higher_may_all_that_the_lower_may(permission: Permission):
+    assert set(permission.roles) in ({HOST}, {HOST, CO_HOST}, set(ROLES))
+    assert permission.meaning.endswith(".")
+    may = [outcome(permission, "member", asker) == "yes" for asker in ("host", "co-host", "attendee", "waiter")]
+    assert may == sorted(may, reverse=True)
+    assert (may[2] is False) == (ATTENDEE not in permission.roles)
+
+
+def test_removed_people_and_outsiders_find_no_meeting_but_where_one_enters():
+    for permission in PERMISSIONS.values():
+        refused = {outcome(permission, "member", asker) for asker in ("removed", "outsider")}
+        assert refused == ({"yes"} if permission.where == "anywhere" else {"404"}), permission.name
+    assert {p.name for p in PERMISSIONS.values() if p.where == "anywhere"} == {
+        "meeting.card",
+        "meeting.create",
+        "meeting.join",
+        "meeting.list",
+    }
+    assert "outsider" in ASKERS
