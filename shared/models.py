@@ -4,6 +4,7 @@ from shared.chat import models as chat
 from shared.core import idempotency, ledger, locks, outbox, vitals
 from shared.core.database import METADATA
 from shared.identity import models as identity
+from shared.livekit import models as livekit
 from shared.meetings import models as meetings
 from shared.participants import attempts, tickets
 from shared.participants import models as participants
@@ -17,6 +18,7 @@ __all__ = [
     "idempotency",
     "identity",
     "ledger",
+    "livekit",
     "locks",
     "meetings",
     "outbox",

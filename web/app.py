@@ -20,6 +20,7 @@ from web.http import admission, errors, health, limits, metrics, openapi, reques
 from web.http.runtime import attach
 from web.identity.routes import blueprint as identity
 from web.livekit.routes import blueprint as livekit
+from web.livekit.webhook_routes import blueprint as livekit_webhook
 from web.meetings.routes import blueprint as meetings
 from web.participants.moderation_routes import blueprint as moderation
 from web.participants.routes import blueprint as participants
@@ -28,7 +29,7 @@ from web.policies.routes import blueprint as policies
 from web.realtime import asyncapi, gateway
 from web.signals.routes import blueprint as signals
 
-BLUEPRINTS = (identity, meetings, card, policies, participants, moderation, chat, signals, livekit)
+BLUEPRINTS = (identity, meetings, card, policies, participants, moderation, chat, signals, livekit, livekit_webhook)
 
 
 def create_app(runtime: Runtime) -> Flask:

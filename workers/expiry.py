@@ -5,6 +5,7 @@ from collections.abc import Callable
 from shared.core import idempotency, outbox
 from shared.core.transaction import Transaction
 from shared.identity import service as identity
+from shared.livekit import inbox
 from shared.participants import attempts, tickets
 from shared.runtime import Runtime
 from workers.task import every
@@ -21,14 +22,15 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
     attempts.forget_expired,
     idempotency.forget_expired,
     identity.forget_expired,
+    inbox.forget_old,
     _outbox,
 )
 
 
 @every(60, "expiry.forget")
 def forget(runtime: Runtime) -> int:
-    """Delete expired tickets, idempotency keys, sessions with their tokens, counts of wrong passcodes and finished
-    outbox rows."""
+    """Delete expired tickets, idempotency keys, sessions with their tokens, counts of wrong passcodes, LiveKit's events
+    and finished outbox rows."""
     return sum(_all(runtime, each) for each in FORGET)
 
 

@@ -1,10 +1,11 @@
 """LiveKit follows our database: what was decided there is carried out here."""
 
-from shared.livekit import client
-from shared.livekit.jobs import AlignParticipant, DeleteRoom
+from shared.core.transaction import Transaction
+from shared.livekit import client, inbox
+from shared.livekit.jobs import AlignParticipant, DeleteRoom, HandleEvent
 from shared.participants.media import alignment_of
 from shared.runtime import Runtime
-from workers.task import outside
+from workers.task import in_transaction, outside
 
 
 @outside(DeleteRoom)
@@ -22,3 +23,9 @@ def align_participant(runtime: Runtime, job: AlignParticipant) -> None:
         client.remove_participant(runtime.settings, job.room, job.identity)
     else:
         client.set_permissions(runtime.settings, wanted.grant, is_muted=wanted.is_muted)
+
+
+@in_transaction(HandleEvent)
+def handle_event(tx: Transaction, job: HandleEvent) -> None:
+    """Draw the consequences of what LiveKit reported."""
+    inbox.handle(tx, job.event_id)

@@ -25,3 +25,12 @@ class AlignParticipant(Job):
     lane: ClassVar[Lane] = "media"
     room: str
     identity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandleEvent(Job):
+    """Work on an event that LiveKit sent."""
+
+    name: ClassVar[str] = "livekit.handle_event"
+    lane: ClassVar[Lane] = "fast"
+    event_id: str

@@ -7,11 +7,13 @@ from shared.core.listeners import listens_to
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.identity.events import UserRegistered
+from shared.livekit.events import LiveKitReported
 from shared.livekit.jobs import DeleteRoom
 from shared.meetings.events import MeetingCreated, MeetingFinished
 from shared.participants.enforcement import enforce
 from shared.participants.invitations import invite, redeem
 from shared.participants.leaving import end_stays
+from shared.participants.media import answer_arrival
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
 from shared.participants.service import add_place
 from shared.participants.waiting_events import WaitedInVain
@@ -70,6 +72,13 @@ def end_the_media(tx: Transaction, event: MeetingFinished) -> None:
     """Let a worker delete the LiveKit room, where there is a LiveKit."""
     if tx.settings.has_livekit:
         tx.enqueue(DeleteRoom(room=event.meeting_id))
+
+
+@listens_to(LiveKitReported)
+def send_out_who_does_not_belong_there(tx: Transaction, event: LiveKitReported) -> None:
+    """LiveKit lets in whoever holds a token; whether they may be there now is looked up when they are."""
+    if event.report.type == "participant_joined":
+        answer_arrival(tx, event.report)
 
 
 @listens_to(PolicyChanged)

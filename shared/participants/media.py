@@ -9,9 +9,10 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.livekit.jobs import AlignParticipant
 from shared.livekit.tokens import MediaGrant
+from shared.livekit.webhooks import Report
 from shared.meetings.queries import find_meeting
 from shared.participants.membership import get_permitted
-from shared.participants.models import JOINED, Participant, participants
+from shared.participants.models import JOINED, Participant, participants, stays
 from shared.participants.permissions import MEDIA_CONNECT, POLICY_HOST_ONLY, may
 from shared.policies.cache import get_policy
 from shared.policies.models import Policy
@@ -67,6 +68,20 @@ def alignment_of(tx: Transaction, room: str, identity: str) -> Alignment:
     me = Participant.of(row)
     sources = sources_for(me, get_policy(tx, meeting))
     return Alignment(MediaGrant(room=room, identity=identity, name=me.user_name, sources=sources), me.is_muted)
+
+
+def answer_arrival(tx: Transaction, report: Report) -> None:
+    """Have somebody who has entered a media room sent out, or put right, unless all is as the database says.
+
+    A token stays good after what it was given for: who was removed, denied, sent back or has left is sent out (attacks
+    S42), who has fewer rights by now gets those. Whoever has no identity of ours (a recorder) is left alone.
+    """
+    is_ours = select(stays.c.id).where(stays.c.media_identity == report.identity, stays.c.meeting_id == report.room)
+    if tx.first(is_ours) is None:
+        return
+    grant = alignment_of(tx, report.room, report.identity).grant
+    if grant is None or report.sources != frozenset(grant.sources):
+        tx.enqueue(AlignParticipant(room=report.room, identity=report.identity))
 
 
 def sources_for(me: Participant, policy: Policy) -> tuple[str, ...]:

@@ -80,9 +80,11 @@ stays = Table(
     Column("entered_seq", BigInteger, nullable=False),
     Column("left_at", UtcDateTime),
     Column("left_seq", BigInteger),
+    Column("media_identity", String(40)),  # the participant's own has become another one by the next stay
     CheckConstraint("left_at IS NULL OR left_at >= entered_at", name="order"),
     Index("ix_stays_participant_id", "participant_id"),
     Index("ix_stays_meeting_id", "meeting_id"),
+    Index("ix_stays_media_identity", "media_identity"),
     Index(
         "uq_stays_open",
         "participant_id",

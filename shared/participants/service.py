@@ -270,6 +270,7 @@ def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
             "meeting_id": person.meeting_id,
             "entered_at": tx.now,
             "entered_seq": seq,
+            "media_identity": person.media_identity,
         },
     )
 

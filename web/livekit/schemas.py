@@ -23,3 +23,9 @@ class TokenView(Schema):
     can_publish_sources = fields.List(fields.String(), required=True)
     can_publish_data = fields.Boolean(required=True)
     can_subscribe = fields.Boolean(required=True)
+
+
+class EventReceived(Schema):
+    """LiveKit's id of the event that is stored."""
+
+    event_id = fields.String(required=True)

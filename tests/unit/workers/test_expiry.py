@@ -13,6 +13,7 @@ from shared.core.transaction import Transaction
 from shared.identity import service as identity
 from shared.identity.models import refresh_tokens, sessions
 from shared.livekit.jobs import DeleteRoom
+from shared.livekit.models import inbox
 from shared.participants.tickets import tickets
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
@@ -28,7 +29,7 @@ A_MOMENT = timedelta(seconds=1)
 def empty(bench: Runtime) -> None:
     """Nothing to forget is left of an earlier test."""
     with bench.transaction() as tx:
-        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox):
+        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox):
             tx.execute(table.delete())
 
 
@@ -55,14 +56,21 @@ def add_done(tx: Transaction, number: int) -> None:
     tx.execute(outbox.outbox.update().where(outbox.outbox.c.id.in_(done)).values(**change))
 
 
+def add_events(tx: Transaction, number: int) -> None:
+    base = {"digest": "", "type": "room_started", "body": "{}"}
+    rows = [{"id": new_id(), "received_at": tx.now, **base} for _ in range(number)]
+    tx.execute(inbox.insert(), [*rows, {"id": new_id(), "received_at": tx.now + 2 * DAY, **base}])
+
+
 @pytest.mark.parametrize(
     ("add", "table", "keep"),
     [
         (add_tickets, tickets, timedelta(0)),
         (add_keys, idempotency_keys, DAY + A_MOMENT),
         (add_done, outbox.outbox, DAY + A_MOMENT),
+        (add_events, inbox, DAY),
     ],
-    ids=["tickets", "keys", "outbox"],
+    ids=["tickets", "keys", "outbox", "events"],
 )
 def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
     bench: Runtime, clock: FakeClock, add: Callable[[Transaction, int], None], table: Table, keep: timedelta
