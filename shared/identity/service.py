@@ -114,15 +114,17 @@ def revoke(tx: Transaction, session_id: str, why: str) -> None:
     tx.order(orders.end_session(session_id))
 
 
+_IS_VALID = (
+    one_of(sessions.c.id, "sessions"),
+    sessions.c.revoked_at.is_(None),
+    sessions.c.expires_at > bindparam("now"),
+    users.c.is_active,
+)
+_VALID = select(sessions.c.id).join(users, sessions.c.user_id == users.c.id).where(*_IS_VALID)
 _ACTORS = (
     select(sessions.c.id.label("session_id"), users.c.id, users.c.email, users.c.name)
     .join(sessions, sessions.c.user_id == users.c.id)
-    .where(
-        one_of(sessions.c.id, "sessions"),
-        sessions.c.revoked_at.is_(None),
-        sessions.c.expires_at > bindparam("now"),
-        users.c.is_active,
-    )
+    .where(*_IS_VALID)
 )
 
 
@@ -149,7 +151,9 @@ def find_user(tx: Transaction, user_id: str) -> Actor | None:
 
 def ended_sessions(tx: Transaction, session_ids: Collection[str]) -> set[str]:
     """Return which of the sessions are over: revoked, expired, or of an account that was closed."""
-    return {*session_ids} - find_actors(tx, session_ids).keys()
+    if not session_ids:
+        return set()
+    return {*session_ids} - {row.id for row in tx.all(_VALID, {"sessions": list(session_ids), "now": tx.now})}
 
 
 def forget_expired(tx: Transaction, limit: int = 500) -> int:

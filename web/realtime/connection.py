@@ -57,6 +57,7 @@ class Connection:
         "id",
         "last_heard",
         "meeting_id",
+        "next_ping",
         "participant_id",
         "sender",
         "topics",
@@ -81,6 +82,7 @@ class Connection:
         self.address = address
         self.expires_at = expires_at
         self.last_heard = time.monotonic()
+        self.next_ping: float | None = None  # by the monotonic clock; see web.realtime.heartbeat
         self.closing_since: float | None = None
         self.close_code: int | None = None
         self.has_said_goodbye = False  # the peer, by a close frame

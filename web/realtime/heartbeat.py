@@ -1,6 +1,7 @@
 """What a web process does all the time: pings, deadlines, and catching up when Redis was no help."""
 
 import logging
+import random
 import threading
 import time
 from dataclasses import replace
@@ -20,7 +21,9 @@ from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
 
-TICK_SECONDS = 0.5
+ROUND_SECONDS = 0.5
+PARTS = 10
+SESSIONS_AT_ONCE = 200
 CATCH_UP_SECONDS = 10.0
 CATCH_UP_WITHOUT_REDIS_SECONDS = 1.0
 PING = encode_ping(b"")
@@ -44,30 +47,36 @@ class Heartbeat:
         self._look_now.set()
 
     def watch(self) -> None:
-        """Ping, close what is stale, expired or done with; to be run in a thread of its own."""
-        next_ping = 0.0
-        while True:
-            time.sleep(TICK_SECONDS)
-            now = time.monotonic()
-            is_time = now >= next_ping
-            if is_time:
-                next_ping = now + self._runtime.settings.heartbeat_interval
-            try:
-                TALLY.flush()
-                self.look_after(self._hub.everyone(), now, time.time(), ping=is_time)
-            except Exception:
-                log.exception("watch_failed")
+        """Ping, close what is stale, expired or done with; to be run in a thread of its own.
 
-    def look_after(self, connections: list[Connection], now: float, wall: float, *, ping: bool) -> None:
+        Everybody is looked at once a round, some of them at a time, so that nobody waits for a look at thousands.
+        """
+        while True:
+            everyone = self._hub.everyone()
+            for first in range(PARTS):
+                time.sleep(ROUND_SECONDS / PARTS)
+                try:
+                    TALLY.flush()
+                    self.look_after(everyone[first::PARTS], time.monotonic(), time.time())
+                except Exception:
+                    log.exception("watch_failed")
+
+    def look_after(self, connections: list[Connection], now: float, wall: float) -> None:
         """Judge connections at a time, given by the monotonic and by the wall clock."""
+        settings = self._runtime.settings
         for connection in connections:
             if connection.closing_since is not None:
                 connection.expire(now)
-            elif now - connection.last_heard > self._runtime.settings.heartbeat_timeout:
+            elif now - connection.last_heard > settings.heartbeat_timeout:
                 connection.close(close_codes.STALE, "nothing heard from you")
             elif wall > connection.expires_at:
                 connection.close(close_codes.TOKEN_ENDED, "token expired")
-            elif ping:
+            elif connection.next_ping is None:
+                # Pings are spread over the interval. If thousands were pinged at once, they would answer at once, and
+                # their answers are half a second of work.
+                connection.next_ping = now + random.random() * settings.heartbeat_interval  # noqa: S311 (no secret)
+            elif now >= connection.next_ping:
+                connection.next_ping = now + settings.heartbeat_interval
                 connection.write(PING)
 
     # --- catching up
@@ -121,7 +130,11 @@ class Heartbeat:
             one.close(close_codes.TOO_FAST_OR_SLOW, "too many connections")
 
     def check_sessions(self, connections: list[Connection]) -> None:
-        """Close the sockets of sessions that are over. Raises ServiceUnavailable."""
+        """Close the sockets of sessions that are over, asking for some at a time. Raises ServiceUnavailable."""
+        for first in range(0, len(connections), SESSIONS_AT_ONCE):
+            self._check_sessions(connections[first : first + SESSIONS_AT_ONCE])
+
+    def _check_sessions(self, connections: list[Connection]) -> None:
         ids = {c.actor.session_id for c in connections if c.actor.session_id}
         if not ids:
             return

@@ -6,7 +6,7 @@ Nothing else of the realtime engine reads events there: not while wake-ups come 
 import logging
 import time
 from collections.abc import Sequence
-from itertools import groupby, islice
+from itertools import groupby
 
 from shared.core import ledger
 from shared.core.errors import ServiceUnavailable
@@ -100,26 +100,28 @@ class Recovery:
         self._hub.heed(connection, lines, head)
 
     def catch_up(self) -> None:
-        """Read from the ledger what was missed: in one query for the heads, and one for the events of all streams that
-        are behind, unless they are very many.
+        """Read from the ledger what was missed: for some streams at a time one query for their heads, and one for the
+        events of those that are behind. Whoever is delivered to meanwhile waits for some of them, not for thousands.
 
         Does nothing while the ledger does not answer; it is called again.
         """
         wanted = self._hub.topics.copy()
-        if not wanted:
-            return
+        keys = list(wanted)
         try:
-            with self._runtime.reading() as tx:
-                heads = ledger.heads(tx.connection, wanted)
-                behind = {key: since for key in wanted if (since := self._behind(wanted[key], heads[key])) is not None}
-                few = dict(islice(behind.items(), STREAMS_AT_ONCE))
-                entries = ledger.read_several(tx.connection, few, CHUNK) if few else []
-            for key, group in groupby(entries, key=lambda entry: entry.stream):
-                self._deliver_late(wanted[key], [_line_of(entry) for entry in group])
-            for key in behind:
-                self._repair(wanted[key], heads[key])
+            for first in range(0, len(keys), STREAMS_AT_ONCE):
+                self._catch_up_on({key: wanted[key] for key in keys[first : first + STREAMS_AT_ONCE]})
         except ServiceUnavailable:
             log.warning("catch_up_postponed", extra={"topics": len(wanted)})
+
+    def _catch_up_on(self, wanted: dict[str, Topic]) -> None:
+        with self._runtime.reading() as tx:
+            heads = ledger.heads(tx.connection, wanted)
+            behind = {key: since for key in wanted if (since := self._behind(wanted[key], heads[key])) is not None}
+            entries = ledger.read_several(tx.connection, behind, CHUNK) if behind else []
+        for key, group in groupby(entries, key=lambda entry: entry.stream):
+            self._deliver_late(wanted[key], [_line_of(entry) for entry in group])
+        for key in behind:
+            self._repair(wanted[key], heads[key])
 
     @staticmethod
     def _behind(topic: Topic, head: int) -> int | None:

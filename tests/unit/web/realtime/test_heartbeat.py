@@ -15,7 +15,7 @@ from shared.realtime import orders
 from shared.runtime import Runtime
 from tests.factories.world import World
 from tests.unit.web.realtime.wire import Peer, Stop, run_once, say, wait_for
-from web.realtime.heartbeat import Heartbeat
+from web.realtime.heartbeat import PARTS, Heartbeat
 from web.realtime.hub import Hub
 from web.realtime.recovery import Recovery
 
@@ -43,10 +43,9 @@ class Process:
         self.hub.add(peer.connection)
         return peer
 
-    def look(self, *, after: float = 0.0, ping: bool = False) -> None:
+    def look(self, *, after: float = 0.0) -> None:
         """Judge everybody, as if so many seconds later."""
-        now = time.monotonic() + after
-        self.heartbeat.look_after(self.hub.everyone(), now, time.time() + after, ping=ping)
+        self.heartbeat.look_after(self.hub.everyone(), time.monotonic() + after, time.time() + after)
 
 
 @pytest.fixture
@@ -59,14 +58,23 @@ def process(runtime: Runtime) -> Iterator[Process]:
 # --- watching
 
 
-def test_pings_go_to_all_when_it_is_time_and_to_nobody_else(process: Process) -> None:
-    peer = process.peer()
+def test_a_ping_goes_to_everybody_once_an_interval(process: Process) -> None:
+    peers = [process.peer() for _ in range(50)]
+    for tenths in range(0, 241):
+        process.look(after=tenths / 10)
+    for peer in peers:
+        peer.read(0.02)
+    assert {peer.pings for peer in peers} <= {1, 2}
+    assert sum(peer.pings for peer in peers) >= 75
+
+
+def test_pings_to_many_are_spread_over_the_interval(process: Process) -> None:
+    peers = [process.peer() for _ in range(50)]
     process.look()
-    peer.read(0.02)
-    assert peer.pings == 0
-    process.look(ping=True)
-    peer.read(0.02)
-    assert peer.pings == 1
+    due = [peer.connection.next_ping for peer in peers]
+    assert None not in due
+    slots = {int((at or 0.0) / 1.2) for at in due}
+    assert len(slots) >= 5  # of ten
 
 
 def test_p9_m26_a_silent_connection_is_closed_4408_and_cut_at_the_next_look(process: Process) -> None:
@@ -108,12 +116,10 @@ def test_the_watch_goes_on_after_a_failure(process: Process, monkeypatch: pytest
 
     with monkeypatch.context() as patched:
         patched.setattr(process.heartbeat, "look_after", look_after)
-        run_once(patched, process.heartbeat.watch, 3)
-    peer.read(0.02)
-    assert (failures, peer.pings) == ([], 0)
-    run_once(monkeypatch, process.heartbeat.watch, 3)
-    peer.read(0.02)
-    assert peer.pings == 1
+        run_once(patched, process.heartbeat.watch, PARTS)
+    assert (failures, peer.connection.next_ping) == ([], None)
+    run_once(monkeypatch, process.heartbeat.watch, PARTS)
+    assert peer.connection.next_ping is not None
 
 
 # --- orders and sessions
