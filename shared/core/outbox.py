@@ -103,7 +103,7 @@ def claim(connection: Connection, row_id: str, name: str, now: datetime, *, rede
     ).one_or_none()
     if row is None:
         return None
-    if row.attempts > MAX_ATTEMPTS:
+    if row.attempts > MAX_ATTEMPTS:  # no further attempt: none of those before came to an end
         _bury(connection, row_id, "gave up: the work never came to an end", now)
         return None
     return Claim(row.id, row.name, row.payload, row.attempts)
@@ -137,7 +137,9 @@ def fail(connection: Connection, claimed: Claim, why: str, now: datetime) -> boo
 
 def _bury(connection: Connection, row_id: str, why: str, now: datetime) -> None:
     connection.execute(
-        update(outbox).where(outbox.c.id == row_id).values(state="dead", finished_at=now, error=why[:2000])
+        update(outbox)
+        .where(outbox.c.id == row_id)
+        .values(state="dead", attempts=MAX_ATTEMPTS, finished_at=now, error=why[:2000])
     )
 
 

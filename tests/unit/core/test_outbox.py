@@ -102,6 +102,7 @@ def test_a_row_whose_workers_all_died_is_buried_by_the_claim_after_the_last_atte
     row = row_of(connection, row_id)
     assert (row.state, row.finished_at) == ("dead", now)
     assert "never came to an end" in row.error
+    assert row.attempts == MAX_ATTEMPTS
 
 
 def test_finishing_counts_once(connection, now) -> None:
