@@ -58,8 +58,9 @@ def body(table: Table) -> str:
         for _, p in sorted(PERMISSIONS.items())
     ]
     return (
-        "## Operations\n\nA status says how the request is refused: with 404 the meeting is not even there.\n\n"
-        + table(("Operation", "Permission", *ASKERS), _operations())
+        "## Operations\n\nA status says how the request is refused: with 404 the meeting is not even there. "
+        "An API key acts as its owner, and must have been made for all the scopes named here.\n\n"
+        + table(("Operation", "Permission", "API key", *ASKERS), _operations())
         + "\n## Permissions\n\n"
         + table(("Permission", *ROLES, "Who", "What"), named)
     )
@@ -76,7 +77,8 @@ def _operations() -> Iterator[tuple[str, ...]]:
 
 def _row(operation: str, permission: Permission | None, who: Who) -> tuple[str, ...]:
     name = f"`{permission.name}`" if permission else ""
-    return (operation, name, *(outcome(permission, who, asker) for asker in ASKERS))
+    scopes = ", ".join(f"`{scope}`" for scope in permission.scopes) if permission else ""
+    return (operation, name, scopes or "403", *(outcome(permission, who, asker) for asker in ASKERS))
 
 
 def outcome(permission: Permission | None, who: Who, asker: str) -> str:

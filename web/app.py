@@ -18,6 +18,7 @@ from web.chat.routes import blueprint as chat
 from web.cli import commands
 from web.http import admission, errors, health, limits, metrics, openapi, requests, tokens
 from web.http.runtime import attach
+from web.identity.key_routes import blueprint as api_keys
 from web.identity.routes import blueprint as identity
 from web.livekit.routes import blueprint as livekit
 from web.livekit.webhook_routes import blueprint as livekit_webhook
@@ -29,7 +30,19 @@ from web.policies.routes import blueprint as policies
 from web.realtime import asyncapi, gateway
 from web.signals.routes import blueprint as signals
 
-BLUEPRINTS = (identity, meetings, card, policies, participants, moderation, chat, signals, livekit, livekit_webhook)
+BLUEPRINTS = (
+    identity,
+    api_keys,
+    meetings,
+    card,
+    policies,
+    participants,
+    moderation,
+    chat,
+    signals,
+    livekit,
+    livekit_webhook,
+)
 
 
 def create_app(runtime: Runtime) -> Flask:

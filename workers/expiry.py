@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from shared.core import idempotency, outbox
 from shared.core.transaction import Transaction
+from shared.identity import api_keys
 from shared.identity import service as identity
 from shared.livekit import inbox
 from shared.participants import attempts, tickets
@@ -22,6 +23,7 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
     attempts.forget_expired,
     idempotency.forget_expired,
     identity.forget_expired,
+    api_keys.forget_over,
     inbox.forget_old,
     _outbox,
 )
@@ -29,8 +31,8 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
 
 @every(60, "expiry.forget")
 def forget(runtime: Runtime) -> int:
-    """Delete expired tickets, idempotency keys, sessions with their tokens, counts of wrong passcodes, LiveKit's events
-    and finished outbox rows."""
+    """Delete expired tickets, idempotency keys, sessions with their tokens, API keys that are long over, counts of
+    wrong passcodes, LiveKit's events and finished outbox rows."""
     return sum(_all(runtime, each) for each in FORGET)
 
 

@@ -1,6 +1,6 @@
 """Refusals of identity."""
 
-from shared.core.errors import DomainError
+from shared.core.errors import DomainError, InsufficientPermission
 
 
 class Unauthenticated(DomainError):
@@ -22,6 +22,20 @@ class InvalidCredentials(Unauthenticated):
     """Wrong e-mail or password; the same answer for both, so that nobody learns who has an account."""
 
     message = "The e-mail address or the password is wrong."
+
+
+class InsufficientScope(DomainError):
+    code, status = "INSUFFICIENT_SCOPE", 403
+    message = "The API key was not made for this."
+
+
+class KeyNotAccepted(InsufficientPermission):
+    """A valid API key where only people come in: accounts, keys themselves, WebSockets."""
+
+    message = "API keys are not accepted here."
+
+    def __init__(self) -> None:
+        super().__init__(details={"rule": "api_key", "remedy": "Send a user's access token."})
 
 
 class EmailTaken(DomainError):

@@ -1,8 +1,8 @@
-"""Tables of identity: people, their sessions, the refresh tokens of a session."""
+"""Tables of identity: people, their sessions, the refresh tokens of a session, their API keys."""
 
 from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, String, Table
 
-from shared.core.database import METADATA, Id, UtcDateTime
+from shared.core.database import METADATA, Id, Json, UtcDateTime
 
 users = Table(
     "users",
@@ -35,4 +35,21 @@ refresh_tokens = Table(
     Column("session_id", Id, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
     Column("used_at", UtcDateTime),
+)
+
+# Keys of servers, which act as their owner. `prefix` is the public beginning, `digest` the SHA-256 of the whole key.
+api_keys = Table(
+    "api_keys",
+    METADATA,
+    Column("id", Id, primary_key=True),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(100), nullable=False),
+    Column("prefix", String(24), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False),
+    Column("scopes", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("expires_at", UtcDateTime, index=True),
+    Column("revoked_at", UtcDateTime, index=True),
+    CheckConstraint("expires_at IS NULL OR expires_at > created_at", name="order"),
 )

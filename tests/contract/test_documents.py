@@ -136,11 +136,22 @@ def test_every_success_and_every_failure_has_the_envelope(openapi: dict[str, Any
 
 def test_every_operation_says_how_to_be_somebody(openapi: dict[str, Any]):
     assert openapi["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    assert openapi["components"]["securitySchemes"]["api_key"]["scheme"] == "bearer"
     for method, path, operation in operations(openapi):
         security = operation.get("security", openapi["security"])
-        assert security == [{"livekit": []}] if path == LIVEKIT else {"bearer": []} in security
-        is_open = {} in security
-        assert is_open or "401" in operation["responses"], (method, path)
+        if path == LIVEKIT:
+            assert security == [{"livekit": []}]
+            continue
+        assert {"bearer": []} in security
+        scopes = operation.get("x-required-scope")
+        assert ({"api_key": scopes} in security) == bool(scopes), (method, path)
+        codes = operation["responses"].get("403", {}).get("description", "")
+        if scopes:
+            assert all(f"`{scope}`" in operation["description"] for scope in scopes), (method, path)
+            assert "`INSUFFICIENT_SCOPE`" in codes, (method, path)
+        else:
+            assert "API keys are not accepted." in operation["description"]
+        assert "401" in operation["responses"], (method, path)
 
 
 def test_every_post_takes_an_idempotency_key_and_nothing_else_does(openapi: dict[str, Any]):
@@ -196,6 +207,7 @@ CONTRACT = {
     "MEETING_NOT_ACTIVE": 400,
     "MEETING_ENDED": 410,
     "INSUFFICIENT_PERMISSION": 403,
+    "INSUFFICIENT_SCOPE": 403,
     "PARTICIPANT_NOT_FOUND": 404,
     "PARTICIPANT_EXISTS": 409,
     "MAX_PARTICIPANTS_REACHED": 403,
@@ -278,6 +290,8 @@ def test_the_document_has_every_frame_a_client_may_send_and_no_other(asyncapi: d
         assert set(payload["properties"]) == {"type", "data", "id"}
         assert payload["additionalProperties"] is False
         assert messages[f"client.{name}"]["summary"]
+        permission = messages[f"client.{name}"].get("x-permission")
+        assert permission == (None if name == "ping" else FRAME_TYPES[name].permission.name)
 
 
 def test_every_announcement_has_a_schema_and_a_place_in_the_document(asyncapi: dict[str, Any]):

@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from dev.permissions import ASKERS, outcome
+from shared.identity.scopes import SCOPES
 from shared.participants import permissions
 from shared.participants.models import ATTENDEE, CO_HOST, HOST, ROLES
 from shared.participants.permissions import PERMISSIONS, Permission
@@ -16,7 +17,9 @@ from web.realtime.frame_types import FRAME_TYPES
 pytestmark = pytest.mark.once
 
 # Whose doors have nothing to do with meetings.
-WITHOUT = {"auth"}
+WITHOUT = {"auth", "api-keys"}
+# Whose doors take no API keys: a socket hears everything, whatever a key was made for.
+WITHOUT_SCOPE = {"meeting.listen"}
 
 
 def test_every_door_has_declared_the_permission_that_it_needs_or_that_it_needs_none(app: Flask):
@@ -32,6 +35,22 @@ def test_every_door_has_declared_the_permission_that_it_needs_or_that_it_needs_n
         area = door.path.removeprefix("/api/v1/").partition("/")[0]
         assert (door.permission is None) == (area in WITHOUT), door.path
         assert door.permission is None or PERMISSIONS[door.permission.name] is door.permission
+
+
+def test_every_door_has_declared_which_scopes_a_key_needs_or_takes_no_keys(app: Flask):
+    for door in DOORS:
+        assert set(door.scopes) <= set(SCOPES)
+        takes_none = door.permission is None or door.permission.name in WITHOUT_SCOPE
+        assert (not door.scopes) == takes_none, door.path
+        writes = door.method != "GET" and not door.path.endswith("/validate-access")
+        assert all(scope.endswith(":write") == writes for scope in door.scopes), door.path
+
+
+def test_the_scopes_are_those_of_the_contract():
+    assert set(SCOPES) == {
+        *("meetings:read", "meetings:write", "participants:read", "participants:write", "chat:read", "chat:write"),
+        *("recordings:read", "recordings:write", "webhooks:write", "analytics:read"),
+    }
 
 
 def test_every_type_of_frame_has_declared_the_permission_that_it_needs(app: Flask):

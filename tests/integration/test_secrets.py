@@ -18,6 +18,7 @@ from shared.core import outbox
 from shared.core.idempotency import idempotency_keys
 from shared.core.ids import new_id
 from shared.core.settings import Settings
+from shared.identity.models import api_keys
 from shared.runtime import Runtime, build_runtime
 from tests.factories.database import own_database
 from tests.stack import Stack
@@ -102,6 +103,14 @@ def live_through_a_meeting(stack: Stack, secrets: dict[str, str]) -> None:
         secrets[f"refresh token {number}"] = signed_in["refresh_token"]
         renewed = Api(stack.url, signed_in["refresh_token"]).post("/auth/refresh").data
         secrets[f"second access token {number}"] = renewed["access_token"]
+    key = host.post(
+        "/api-keys", {"name": "Server", "scopes": ["meetings:read"]}, headers={"Idempotency-Key": new_id()}
+    ).data
+    secrets["api key"], secrets["secret of api key"] = key["key"], key["key"].removeprefix(key["prefix"])
+    robot = Api(stack.url, key["key"])
+    assert [robot.get("/meetings").status, robot.post("/meetings", {"title": "A"}).status] == [200, 403]
+    assert host.delete(f"/api-keys/{key['api_key_id']}").status == 200
+    assert robot.get("/meetings").status == 401
     policy = {"require_password": True, "passcode": PASSCODE, "allow_anonymous_join": True}
     meeting_id = stack.meeting(host, policy=policy)
     assert host.post(f"/meetings/{meeting_id}/join").status == 200
@@ -150,7 +159,7 @@ def wait_for_the_worker(runtime: Runtime) -> None:
 def collect_rows(runtime: Runtime, written: dict[str, str]) -> None:
     """Note what lies in the tables of work and of answers."""
     with runtime.reading() as tx:
-        for table in (outbox.outbox, idempotency_keys):
+        for table in (outbox.outbox, idempotency_keys, api_keys):
             rows: list[dict[str, Any]] = [dict(row._mapping) for row in tx.all(table.select())]
             written[f"table {table.name}"] = json.dumps(rows, default=str)
 

@@ -4,18 +4,27 @@ from flask import request
 
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.identity.errors import TokenRevoked, Unauthenticated
+from shared.identity.api_keys import get_owner
+from shared.identity.errors import KeyNotAccepted, TokenRevoked, Unauthenticated
 from shared.identity.service import find_actor
 from shared.participants.membership import find_place
-from web.http import tokens
+from web.http import keys, tokens
 from web.http.tokens import Claims, Kind
 
 
-def bearer(*kinds: Kind) -> Claims:
-    """Return the claims of the request's Bearer token. Raises Unauthenticated, TokenExpired."""
+def bearer(*kinds: Kind, takes_keys: bool = False) -> Claims:
+    """Return the claims of the request's Bearer token, or of an API key.
+
+    Raises Unauthenticated, TokenExpired, TokenRevoked (a key), KeyNotAccepted.
+    """
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not text.strip():
         raise Unauthenticated
+    if keys.is_key(text.strip()):
+        claims = keys.read(text.strip())
+        if not takes_keys:
+            raise KeyNotAccepted
+        return claims
     return tokens.read(text.strip(), *kinds)
 
 
@@ -25,7 +34,9 @@ def has_credential() -> bool:
 
 
 def actor_of(tx: Transaction, claims: Claims) -> Actor:
-    """Return the actor behind a token, as the database knows it now. Raises TokenRevoked."""
+    """Return the actor behind a token or key, as the database knows it now. Raises TokenRevoked, TokenExpired."""
+    if claims.kind == "key":
+        return get_owner(tx, claims.reference)
     if claims.kind == "guest":
         guest = Actor(name="", participant_id=claims.subject, meeting_id=claims.reference)
         place = find_place(tx, claims.reference, guest)

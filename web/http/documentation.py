@@ -1,5 +1,6 @@
 """What the OpenAPI document says about a door: made from its declaration, so that it cannot differ."""
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ from flask_smorest import Blueprint
 
 from shared.core import errors
 from shared.core.idempotency import MAX_KEY_LENGTH
-from shared.identity.errors import TokenExpired, TokenRevoked, Unauthenticated
+from shared.identity.errors import InsufficientScope, KeyNotAccepted, TokenExpired, TokenRevoked, Unauthenticated
 from web.http.schema import Schema
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def describe(
 ) -> Callable[..., Any]:
     """Attach the documentation of a door to its view."""
     doc: dict[str, Any] = {"responses": _responses(method, made, also)}
-    if made.who == "anyone":
-        doc["security"] = [{}, {"bearer": []}]
+    doc.update(_security(made))
     if has_body:
         needed = any(field.required for field in made.takes.fields.values())
         doc["requestBody"] = {"content": {"application/json": {"schema": type(made.takes)}}, "required": needed}
@@ -76,14 +76,30 @@ def describe(
     return described
 
 
+def _security(made: "Door") -> dict[str, Any]:
+    """Return how to be somebody at a door, and what one must be allowed to do."""
+    ways: list[dict[str, list[str]]] = [{"bearer": []}]
+    told = "API keys are not accepted."
+    doc: dict[str, Any] = {}
+    if made.scopes:
+        ways.append({"api_key": list(made.scopes)})
+        told = f"An API key needs {' and '.join(f'`{scope}`' for scope in made.scopes)}."
+        doc["x-required-scope"] = list(made.scopes)
+    if made.permission is not None:
+        doc["x-permission"] = made.permission.name
+    _, _, said = (inspect.getdoc(made.function) or "").partition("\n\n")
+    doc["description"] = f"{said}\n\n{told}".strip()
+    doc["security"] = [{}, *ways] if made.who == "anyone" else ways
+    return doc
+
+
 def _responses(method: str, made: "Door", also: dict[int, str]) -> dict[str, Any]:
     success = {"application/json": {"schema": envelope_of(made.gives, made.many)}}
     responses: dict[str, Any] = {str(made.status): {"description": made.message, "content": success}}
     for status, meaning in also.items():
         responses[str(status)] = {"description": meaning, "content": success}
-    refusals: tuple[type[errors.DomainError], ...] = (*_COMMON, *made.refusals)
-    if made.who != "anyone" or method != "GET":
-        refusals += _OF_CREDENTIAL
+    refusals: tuple[type[errors.DomainError], ...] = (*_COMMON, *_OF_CREDENTIAL, *made.refusals)
+    refusals += (InsufficientScope if made.scopes else KeyNotAccepted,)
     if method != "GET":
         refusals += _OF_BODY
     if method == "POST":

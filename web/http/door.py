@@ -23,6 +23,8 @@ from shared.core.idempotency import begin as begin_once
 from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
+from shared.identity.errors import InsufficientScope
+from shared.identity.scopes import Scope
 from shared.meetings.errors import MeetingNotFound
 from shared.participants.permissions import Permission
 from shared.policies import cache as policy_cache
@@ -78,8 +80,14 @@ class Door:
     message: str
     refusals: tuple[type[errors.DomainError], ...]
 
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        """Return what an API key must have been made for; none: this door takes no keys."""
+        return self.permission.scopes if self.permission else ()
+
     def serve(self, claims: Claims | None, path: dict[str, Any]) -> Response:
         """Answer a request whose sender was found out and counted."""
+        self._check_scopes(claims)
         early = self._wanted() if self.prepare else None
         if self.prepare and early is not None:
             early = self.prepare(early)
@@ -92,6 +100,10 @@ class Door:
                 if attempt == RETRIES:
                     raise
         raise AssertionError("unreachable")
+
+    def _check_scopes(self, claims: Claims | None) -> None:
+        if claims is not None and claims.scopes is not None and not set(self.scopes) <= set(claims.scopes):
+            raise InsufficientScope(details={"required": list(self.scopes), "granted": list(claims.scopes)})
 
     def _transact(self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None) -> Response:
         runtime = current_runtime()
@@ -210,7 +222,7 @@ def _view(name: str, made: Door) -> Callable[..., Response]:
 
     @wraps(made.function)
     def view(**path: Any) -> Response:
-        claims = _credential(made.who)
+        claims = _credential(made)
         g.limit_key = claims.subject if claims else client()
         try:
             return counted(claims, path)
@@ -230,10 +242,10 @@ def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]],
     return limited(made.limit, serve)
 
 
-def _credential(who: Who) -> Claims | None:
-    if who == "anyone" and not has_credential():
+def _credential(made: Door) -> Claims | None:
+    if made.who == "anyone" and not has_credential():
         return None
-    return bearer(*_KINDS[who])
+    return bearer(*_KINDS[made.who], takes_keys=bool(made.scopes))
 
 
 def _body() -> Any:

@@ -26,6 +26,11 @@ Every answer is one envelope. What happens in a meeting is told over the WebSock
 | --- | --- | --- |
 """
 
+_KEYS = (
+    "An API key, `pk_…`, sent as Bearer: it acts as its owner, where an operation names the scopes that it needs "
+    "(`x-required-scope`), and nowhere else. Without them the answer is 403 `INSUFFICIENT_SCOPE`."
+)
+
 
 @assets.get(f"{_UI}<path:name>")
 def swagger_ui_file(name: str) -> Response:
@@ -60,6 +65,7 @@ def install(app: Flask) -> Api:
     api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     # Not for clients: LiveKit's own JWT, without "Bearer", whose claim `sha256` is the hash of the body.
     api.spec.components.security_scheme("livekit", {"type": "apiKey", "in": "header", "name": "Authorization"})
+    api.spec.components.security_scheme("api_key", {"type": "http", "scheme": "bearer", "description": _KEYS})
     app.register_blueprint(assets)
     return api
 

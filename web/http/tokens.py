@@ -14,6 +14,7 @@ from flask_jwt_extended import JWTManager, create_access_token
 
 from shared.core.settings import Settings
 from shared.identity.errors import TokenExpired, Unauthenticated
+from shared.identity.scopes import Scope
 from web.http.runtime import current_runtime
 
 ISSUER = "parley"
@@ -26,13 +27,17 @@ _REQUIRED = ("iss", "aud", "exp", "iat", "nbf", "jti", "sub", "typ", "ref")
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a valid token says. `reference` is the session of a user's token, the meeting of a guest's."""
+    """What a valid token says. `reference` is the session of a user's token, the meeting of a guest's.
+
+    Of an API key (web.http.keys) it is the key, and `scopes` are what it was made for; None for tokens.
+    """
 
     kind: str
     subject: str
     reference: str
     token_id: str
     expires_at: datetime
+    scopes: tuple[Scope, ...] | None = None
 
 
 def install(app: Flask, settings: Settings) -> None:

@@ -4,7 +4,8 @@ import marshmallow as ma
 from marshmallow import fields, validates
 
 from shared.identity.names import clean_name
-from web.http.schema import Email, Id, Schema, Text
+from shared.identity.scopes import SCOPES
+from web.http.schema import Choice, Email, Id, Schema, Text, Time
 
 
 class Password(fields.String):
@@ -50,3 +51,36 @@ class SignedIn(Schema):
     access_token = fields.String(required=True)
     refresh_token = fields.String(required=True)
     expires_in = fields.Integer(required=True, metadata={"description": "Seconds the access token lives."})
+
+
+class ApiKeyRequest(Schema):
+    """A new API key: what it is for, and what it may do. Without `expires_at` it works until it is revoked."""
+
+    name = Text(1, 100, required=True)
+    scopes = fields.List(Choice(*SCOPES), required=True, validate=ma.validate.Length(1, len(SCOPES)))
+    expires_at = Time(load_default=None, allow_none=True)
+
+    @validates("scopes")
+    def each_scope_once(self, value: list[str], **_: object) -> None:
+        """Refuse a scope that is named twice."""
+        if len(set(value)) < len(value):
+            raise ma.ValidationError("Name each scope once.")
+
+
+class ApiKeyView(Schema):
+    """An API key as its owner sees it. `last_used_at` is exact to ten minutes."""
+
+    api_key_id = Id(required=True)
+    name = fields.String(required=True)
+    prefix = fields.String(required=True, metadata={"description": "How the key begins."})
+    scopes = fields.List(Choice(*SCOPES), required=True)
+    created_at = Time(required=True)
+    last_used_at = Time(required=True, allow_none=True)
+    expires_at = Time(required=True, allow_none=True)
+    revoked_at = Time(required=True, allow_none=True)
+
+
+class NewApiKey(ApiKeyView):
+    """An API key that was just made: `key` is shown only now."""
+
+    key = fields.String(required=True)

@@ -179,6 +179,9 @@ def list_hands(tx: Transaction, actor: Actor, meeting_id: str) -> Reply:
     refusals=(*_STATES, NotInside),
 )
 def ws_ticket(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
-    """Get a ticket with which a browser opens the WebSocket"""
+    """Get a ticket with which a browser opens the WebSocket
+
+    For people: API keys open no WebSocket.
+    """
     ticket = tickets.issue(tx, meeting_id, actor, bearer("access", "guest").expires_at)
     return {"ticket": ticket, "expires_in": tickets.TICKET_SECONDS}

@@ -55,7 +55,9 @@ _DIRECT: dict[str, dict[str, Any]] = {
 DESCRIPTION = (
     f"Frames are JSON text of at most {MAX_MESSAGE_BYTES} bytes. A client frame has `type`, `data` and optionally "
     "`id`; one with `id` is answered by `ack` once it is durable, or by `error`. What is kept has a `stream` and its "
-    "`seq`, 1, 2, 3 … without a hole; reconnect with `since=meeting:120,me:4` and hear what you missed, in order."
+    "`seq`, 1, 2, 3 … without a hole; reconnect with `since=meeting:120,me:4` and hear what you missed, in order. "
+    "A socket is opened with a user's access token, a guest's token, or a ticket. API keys open none: what is heard on "
+    "it has no scope, and the answer is 403 before the upgrade."
 )
 
 
@@ -125,6 +127,7 @@ def _client_messages() -> dict[str, Any]:
         f"client.{name}": {
             "name": name,
             "summary": summary,
+            **({"x-permission": FRAME_TYPES[name].permission.name} if name in FRAME_TYPES else {}),
             "payload": {
                 "type": "object",
                 "required": ["type"] if name == "ping" else ["type", "data"],

@@ -1,106 +1,14 @@
 """Operation by operation and asker by asker: what is answered is what the table of permissions says (S27, S32b)."""
 
-from typing import Any, NamedTuple
-
 import pytest
-from sqlalchemy import select
 
 from dev.permissions import ASKERS, outcome
-from shared.models import METADATA
 from shared.participants.models import HOST
-from tests.factories.scene import UNKNOWN, co_host
-from tests.factories.world import Answer, Person, World
+from tests.factories.house import BODIES, IN_HOUSE, OF_MEETINGS, furnish, name_of
+from tests.factories.scene import UNKNOWN
+from tests.factories.world import API, Answer, World
 from tests.integration.http.answers import check_failure
 from web.http.door import DOORS, Door
-
-# What a request must bring to be understood; `id` stands for that of a bystander who is inside, or who waits.
-TEXT = {"content": "hello", "message_type": "text"}
-BODIES: dict[tuple[str, str], Any] = {
-    ("POST", "/meetings"): {"title": "Another"},
-    ("PATCH", "/meetings/<meeting_id>"): {"title": "Changed"},
-    ("POST", "/meetings/<meeting_id>/chat"): TEXT,
-    ("PATCH", "/meetings/<meeting_id>/chat/<message_id>"): {"content": "changed"},
-    ("POST", "/meetings/<meeting_id>/chat/<message_id>/reactions"): {"emoji": "\U0001f44d"},
-    ("POST", "/meetings/<meeting_id>/reactions"): {"reaction_type": "clap"},
-    ("POST", "/meetings/<meeting_id>/waiting-room/admit"): {"all": True},
-    ("POST", "/meetings/<meeting_id>/waiting-room/deny"): {"participant_ids": ["id"]},
-    ("POST", "/meetings/<meeting_id>/waiting-room/message"): {"text": "soon"},
-    ("PATCH", "/meetings/<meeting_id>/participants/<participant_id>"): {"is_muted": True},
-    ("PUT", "/meetings/<meeting_id>/participants/status"): {"is_muted": True},
-    ("POST", "/meetings/<meeting_id>/security/policy"): {"allow_anonymous_join": True},
-    ("PATCH", "/meetings/<meeting_id>/security/policy"): {"mute_on_entry": True},
-}
-OF_MEETINGS = [door for door in DOORS if "<meeting_id>" in door.path]
-IN_HOUSE = [door for door in DOORS if door.permission is not None]
-
-
-def name_of(door: Door) -> str:
-    return f"{door.method} {door.path.removeprefix('/api/v1')}"
-
-
-class House(NamedTuple):
-    """A running meeting with somebody of every kind, a bystander, and a waiter who is nobody of them."""
-
-    world: World
-    id: str
-    people: dict[str, Person]
-    bystander: str
-    waiting: str
-    messages: dict[str, str]
-
-    def ask(self, door: Door, who: str) -> Answer:
-        """Send the request of a door as somebody; what one may do to one's own is done to one's own."""
-        path = door.path.removeprefix("/api/v1")
-        body = BODIES.get((door.method, path), {} if door.method in ("POST", "PUT", "PATCH") else None)
-        if body and body.get("participant_ids"):
-            body = {**body, "participant_ids": [self.waiting]}
-        path = path.replace("<meeting_id>", self.id).replace("<participant_id>", self.bystander)
-        path = path.replace("<message_id>", self.messages.get(who, self.messages["host"]))
-        return self.people[who].call(door.method, path, body)
-
-    def state(self) -> dict[str, Any]:
-        """Return all that the database knows of the meeting."""
-        with self.world.runtime.reading() as tx:
-            return {
-                name: sorted(map(repr, tx.all(select(table).where(table.c.meeting_id == self.id))))
-                for name, table in METADATA.tables.items()
-                if "meeting_id" in table.c and name != "idempotency_keys"
-            } | {
-                "meeting": tx.all(
-                    select(METADATA.tables["meetings"]).where(METADATA.tables["meetings"].c.id == self.id)
-                )
-            }
-
-
-def furnish(world: World) -> House:
-    host, by, waiter = world.person("Hosta"), world.person("Bystander"), world.person("Wanda")
-    invited = world.person("Ina")
-    meeting_id = world.meeting(host, policy={"allow_anonymous_join": True}, invitees=[invited.email])
-    people = {
-        "host": host,
-        "co-host": co_host(world, meeting_id),
-        "attendee": world.person(),
-        "invited": invited,
-        "left": world.person(),
-        "removed": world.person(),
-        "waiter": world.person(),
-        "outsider": world.person(),
-    }
-    seats = {
-        who: world.inside(meeting_id, people[who])[0] for who in ("host", "co-host", "attendee", "left", "removed")
-    }
-    (bystander,) = world.inside(meeting_id, by)
-    guest = world.nobody().post(f"/meetings/{meeting_id}/join", {"display_name": "Gus"}).data
-    people["guest"] = world.guest(guest["guest_token"])
-    said = {
-        who: people[who].post(f"/meetings/{meeting_id}/chat", TEXT).data["message_id"]
-        for who in ("host", "co-host", "attendee", "guest", "left", "removed")
-    }
-    people["left"].post(f"/meetings/{meeting_id}/leave")
-    assert host.post(f"/meetings/{meeting_id}/participants/{seats['removed']['participant_id']}/remove").status == 200
-    host.patch(f"/meetings/{meeting_id}/security/policy", {"require_waiting_room": True})
-    waiting = [p.post(f"/meetings/{meeting_id}/join").data["participant_id"] for p in (people["waiter"], waiter)]
-    return House(world, meeting_id, people, bystander["participant_id"], waiting[1], said)
 
 
 @pytest.mark.parametrize("door", OF_MEETINGS, ids=name_of)
@@ -135,7 +43,7 @@ def _check_refusal(answer: Answer, door: Door, wanted: str) -> None:
 @pytest.mark.parametrize("door", OF_MEETINGS, ids=name_of)
 def test_s20_nobody_without_a_credential_gets_anything_but_a_way_in(world: World, door: Door):
     path = door.path.replace("<meeting_id>", UNKNOWN).replace("<participant_id>", UNKNOWN)
-    path = path.replace("<message_id>", UNKNOWN).removeprefix("/api/v1")
+    path = path.replace("<message_id>", UNKNOWN).removeprefix(API)
     answer = world.nobody().call(door.method, path, None if door.method in ("GET", "DELETE") else {})
     if door.who == "anyone":
         check_failure(answer, 404, "MEETING_NOT_FOUND")
@@ -180,4 +88,4 @@ def test_the_rights_behind_a_door_are_told_by_name_too(world: World):
 
 
 def test_every_body_is_for_an_operation_that_exists():
-    assert BODIES.keys() <= {(door.method, door.path.removeprefix("/api/v1")) for door in DOORS}
+    assert BODIES.keys() <= {(door.method, door.path.removeprefix(API)) for door in DOORS}
