@@ -41,7 +41,7 @@ BOUNDED = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TAGS = ["auth", "api-keys", "meetings", "policies", "participants", "moderation", "chat", "signals", "livekit"]
+TAGS = ["auth", "api-keys", "meetings", "policies", "card", "participants", "moderation", "chat", "signals", "livekit"]
 
 
 @pytest.fixture
