@@ -11,7 +11,8 @@ from shared.core.idempotency import idempotency_keys
 from shared.core.ids import new_id
 from shared.core.transaction import Transaction
 from shared.identity import service as identity
-from shared.identity.models import refresh_tokens, sessions
+from shared.identity.api_keys import KEEP
+from shared.identity.models import api_keys, refresh_tokens, sessions, users
 from shared.livekit.jobs import DeleteRoom
 from shared.livekit.models import inbox
 from shared.participants.tickets import tickets
@@ -29,7 +30,7 @@ A_MOMENT = timedelta(seconds=1)
 def empty(bench: Runtime) -> None:
     """Nothing to forget is left of an earlier test."""
     with bench.transaction() as tx:
-        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox):
+        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox, api_keys):
             tx.execute(table.delete())
 
 
@@ -62,6 +63,14 @@ def add_events(tx: Transaction, number: int) -> None:
     tx.execute(inbox.insert(), [*rows, {"id": new_id(), "received_at": tx.now + 2 * DAY, **base}])
 
 
+def add_api_keys(tx: Transaction, number: int) -> None:
+    owner = {"id": new_id(), "email": f"{new_id().lower()}@example.com", "name": "Olga", "password_hash": "none"}
+    tx.execute(users.insert().values(**owner, is_active=True, created_at=tx.now))
+    base = {"user_id": owner["id"], "name": "Server", "digest": "", "scopes": ["chat:read"], "created_at": tx.now}
+    rows = [{"id": new_id(), "prefix": str(one), "revoked_at": tx.now, **base} for one in range(number)]
+    tx.execute(api_keys.insert(), [*rows, {"id": new_id(), "prefix": "alive", "revoked_at": None, **base}])
+
+
 @pytest.mark.parametrize(
     ("add", "table", "keep"),
     [
@@ -69,8 +78,9 @@ def add_events(tx: Transaction, number: int) -> None:
         (add_keys, idempotency_keys, DAY + A_MOMENT),
         (add_done, outbox.outbox, DAY + A_MOMENT),
         (add_events, inbox, DAY),
+        (add_api_keys, api_keys, KEEP + A_MOMENT),
     ],
-    ids=["tickets", "keys", "outbox", "events"],
+    ids=["tickets", "keys", "outbox", "events", "api keys"],
 )
 def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
     bench: Runtime, clock: FakeClock, add: Callable[[Transaction, int], None], table: Table, keep: timedelta
