@@ -42,6 +42,8 @@ BOUNDED = settings(
     suppress_health_check=list(HealthCheck),
 )
 TAGS = ["auth", "api-keys", "meetings", "policies", "card", "participants", "moderation", "chat", "signals", "livekit"]
+# Nothing is sent there that could be wrong.
+TAKES_NOTHING = {"card"}
 
 
 @pytest.fixture
@@ -96,4 +98,4 @@ def test_requests_made_from_the_document_are_answered_as_it_says(document: Any, 
         assert isinstance(found, Ok), found
         found.ok()[1]()
     assert sender.statuses[200] + sender.statuses[201] > 0, sender.statuses
-    assert sender.statuses[422] > 0, sender.statuses
+    assert (sender.statuses[422] > 0) == (tag not in TAKES_NOTHING), sender.statuses
