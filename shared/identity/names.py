@@ -23,6 +23,22 @@ def clean_name(text: str) -> str:
     return _HIDING_JOINER.sub("", " ".join(normal.split())[:MAX_LENGTH]).strip()
 
 
+def look_alike(one: str, other: str) -> bool:
+    """Tell whether two names read the same: without regard to case, width, ligatures and white space."""
+    return _read(one) == _read(other)
+
+
+def _read(name: str) -> str:
+    # Twice: folding case can leave what NFKC composes (UAX #31, NFKC_Casefold).
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean_name(name)).casefold())
+    return "".join(folded.split())
+
+
+def marked(name: str, mark: str) -> str:
+    """Return a name with a mark behind it, such as `Ada (guest)`, no longer than names may be."""
+    return f"{name[: MAX_LENGTH - len(mark) - 3].rstrip()} ({mark})"
+
+
 def _is_visible(character: str) -> bool:
     if character.isspace() or character == "\u200d":
         return True

@@ -12,11 +12,10 @@ from shared.core.ids import new_id
 from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.identity.names import clean_name
 from shared.meetings.models import Meeting, meetings
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
-from shared.participants import attempts
+from shared.participants import attempts, calling
 from shared.participants.events import ParticipantJoined, RoleChanged
 from shared.participants.membership import find_place
 from shared.participants.models import (
@@ -86,17 +85,18 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     policy, place, verdict = judge(tx, meeting, actor, wish)
     if place is not None and verdict is None:
         return Admission(place)
-    person = place or _new_place(tx, meeting, actor, wish)
+    called = calling.name_for(tx, meeting, actor, place, wish.display_name)
+    person = place or _new_place(tx, meeting, actor, called)
     is_new_guest = place is None and person.user_id is None
     if verdict is not None and verdict.action == "wait":
-        return _queue(tx, person, wish, is_new_guest)
+        return _queue(tx, person, wish, called, is_new_guest)
     if not person.is_staff:
         take_seat(tx, meeting, policy)
     entered = enter(
         tx,
         person,
         policy,
-        user_name=clean_name(wish.display_name or "") or person.user_name,
+        user_name=called or person.user_name,
         is_muted=wish.join_muted,
         is_video_enabled=not wish.join_without_video,
         device_type=wish.device_type,
@@ -176,8 +176,8 @@ def take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
         raise full(policy)
 
 
-def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: JoinWish) -> Participant:
-    name = clean_name(wish.display_name or (actor.name if actor else ""))
+def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, called: str) -> Participant:
+    name = called or (actor.name if actor else "")
     if not name:
         raise ValidationFailed(details={"display_name": ["Say what others should call you."]})
     return add_place(tx, meeting.id, actor.user_id if actor else None, name, ATTENDEE)
@@ -200,14 +200,14 @@ def add_place(tx: Transaction, meeting_id: str, user_id: str | None, name: str, 
     return Participant.of(tx.execute(_NEW_PLACE, place).one())
 
 
-def _queue(tx: Transaction, person: Participant, wish: JoinWish, is_new_guest: bool) -> Admission:
+def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, is_new_guest: bool) -> Admission:
     if person.status == WAITING and person.waiting_since is not None:
         return Admission(person, waiting_position(tx, person.meeting_id, person.waiting_since, person.id))
     person = _change(
         tx,
         person,
         status=WAITING,
-        user_name=clean_name(wish.display_name or "") or person.user_name,
+        user_name=called or person.user_name,
         is_muted=wish.join_muted,
         is_video_enabled=not wish.join_without_video,
         device_type=wish.device_type,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.identity.names import MAX_LENGTH, clean_name
+from shared.identity.names import MAX_LENGTH, clean_name, look_alike, marked
 
 pytestmark = pytest.mark.once
 
@@ -63,3 +63,39 @@ def test_s46_a_clean_name_is_clean_whatever_was_given(text: str):
     assert name == unicodedata.normalize("NFC", name) == name.strip()
     assert name.isprintable() or "\u200d" in name
     assert clean_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "Hedy Host",
+        "hedy host",
+        "HEDY  HOST",
+        "HedyHost",
+        " H e d y Host ",
+        "Hedy\u00a0Host",
+        "Hedy\u3000Host",
+        "Hedy\u200bHost",
+        "\uff28edy Host",
+        "\U0001d573edy Host",
+        "Hedy Ho\ufb06",
+        "\u202eHedy Host",
+    ],
+)
+def test_s46_names_that_read_the_same_look_alike(other: str):
+    assert look_alike("Hedy Host", other)
+
+
+@pytest.mark.parametrize("other", ["Hedy Hosta", "Hedy", "Hedy Host 2", "Hédy Host", ""])
+def test_other_names_do_not_look_alike(other: str):
+    assert not look_alike("Hedy Host", other)
+
+
+def test_letters_that_fold_into_several_look_like_those():
+    assert look_alike("Groß", "GROSS")
+    assert look_alike("Zoe\u0308", "ZOË")
+
+
+def test_a_marked_name_is_no_longer_than_names_may_be():
+    assert marked("Ada", "guest") == "Ada (guest)"
+    assert marked("x" * 100, "guest") == "x" * 92 + " (guest)"
