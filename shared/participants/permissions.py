@@ -91,6 +91,13 @@ POLICY_READ_ALL = _permission("policy.read_all", "Read also whom and what the ru
 POLICY_UPDATE = _permission(
     "policy.update", "Replace and change the rules.", "member", _ONLY_HOST, scopes=("meetings:write",)
 )
+POLICY_SIMULATE = _permission(
+    "policy.simulate",
+    "Try rules on the last joins.",
+    "member",
+    STAFF,
+    scopes=("meetings:read", "participants:read"),
+)
 POLICY_HOST_ONLY = _permission("policy.host_only", "Do what the rules give to `host` only.", "member", STAFF)
 ENTRY_FORESEE = _permission("entry.foresee", "Ask what one's own join would get.", "member", scopes=("meetings:read",))
 ENTRY_FORESEE_OTHERS = _permission("entry.foresee_others", "Ask what somebody's join would get.", "member", STAFF)

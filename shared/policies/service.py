@@ -1,6 +1,7 @@
 """Policies as rows: made with the meeting, changed by its host."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import update
@@ -50,6 +51,15 @@ def change_policy(
     after = Policy.of(row)
     tx.emit(PolicyChanged(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting, before=before, after=after))
     return after
+
+
+def merge(tx: Transaction, policy: Policy, wishes: Mapping[str, Any]) -> Policy:
+    """Return the policy that `change_policy` would make of this one, and store nothing. Raises ValidationFailed."""
+    rules = _rules(tx, wishes)
+    _check_passcode(
+        {"require_password": policy.require_password, "passcode_hash": policy.passcode_hash, **rules}, "policy.passcode"
+    )
+    return replace(policy, **rules)
 
 
 def _defaults(tx: Transaction) -> dict[str, Any]:

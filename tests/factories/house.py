@@ -27,6 +27,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/meetings/<meeting_id>/participants/status"): {"is_muted": True},
     ("POST", "/meetings/<meeting_id>/security/policy"): {"allow_anonymous_join": True},
     ("PATCH", "/meetings/<meeting_id>/security/policy"): {"mute_on_entry": True},
+    ("POST", "/meetings/<meeting_id>/security/policy/simulate"): {"policy": {"mute_on_entry": True}},
 }
 OF_MEETINGS = [door for door in DOORS if "<meeting_id>" in door.path]
 IN_HOUSE = [door for door in DOORS if door.permission is not None]

@@ -8,13 +8,21 @@ from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotFound
-from shared.participants import access, permissions
+from shared.participants import access, permissions, simulation
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.membership import get_permitted
 from shared.policies import service
 from shared.policies.cache import get_policy
 from web.http.door import door
-from web.policies.schemas import AccessRequest, AccessView, PolicyChange, PolicyRequest, PolicyView
+from web.policies.schemas import (
+    AccessRequest,
+    AccessView,
+    PolicyChange,
+    PolicyRequest,
+    PolicyView,
+    SimulationRequest,
+    SimulationView,
+)
 
 blueprint = Blueprint(
     "policies", __name__, url_prefix="/api/v1/meetings/<meeting_id>/security", description="Who may do what"
@@ -77,6 +85,26 @@ def change_policy(tx: Transaction, actor: Actor, meeting_id: str, **rules: Any) 
     """
     get_permitted(tx, meeting_id, actor, permissions.POLICY_UPDATE)
     return service.change_policy(tx, meeting_id, actor, rules, replace=False).public(for_staff=True)
+
+
+@door(
+    blueprint,
+    "POST",
+    "/policy/simulate",
+    permission=permissions.POLICY_SIMULATE,
+    takes=SimulationRequest(),
+    gives=SimulationView(),
+    refusals=(MeetingNotFound, InsufficientPermission),
+)
+def simulate_policy(tx: Transaction, actor: Actor, meeting_id: str, policy: dict[str, Any]) -> Any:
+    """What would the last joins have got by other rules?
+
+    Changes nothing: try rules here before you set them. For hosts and co-hosts. The given rules are merged into the
+    present ones, as PATCH does, and the last 100 who asked for entry are judged by both, the newest first, each as
+    somebody who comes for the first time. Seats are not counted. Passcodes are not kept, so a new one shows as
+    `PASSCODE_REQUIRED` by the rule `require_password`; one that stays is taken as given.
+    """
+    return simulation.simulate(tx, meeting_id, actor, policy)
 
 
 @door(

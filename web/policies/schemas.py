@@ -132,3 +132,44 @@ class AccessView(Schema):
     code = fields.String(required=True, allow_none=True)
     rule = fields.String(required=True)
     remedy = fields.String(required=True, allow_none=True)
+
+
+class SimulationRequest(Schema):
+    """The rules to try."""
+
+    policy = fields.Nested(PolicyChange, required=True)
+
+
+class OutcomeView(Schema):
+    """What a join gets: `code` as the join would answer, null for who may come in at once."""
+
+    action = Choice("join", "wait", "deny", required=True)
+    code = fields.String(required=True, allow_none=True)
+    rule = fields.String(required=True)
+    remedy = fields.String(required=True, allow_none=True)
+
+
+class SimulatedJoinView(Schema):
+    """Somebody who asked for entry, by the rules as they are and by the others."""
+
+    participant_id = Id(required=True)
+    user_name = fields.String(required=True)
+    now = fields.Nested(OutcomeView, required=True)
+    then = fields.Nested(OutcomeView, required=True)
+
+
+class OutcomesView(Schema):
+    """How many would get what."""
+
+    join = fields.Integer(required=True)
+    wait = fields.Integer(required=True)
+    deny = fields.Integer(required=True)
+
+
+class SimulationView(Schema):
+    """What the rules would have meant: `changed` of `evaluated` joins would have got another answer."""
+
+    evaluated = fields.Integer(required=True)
+    changed = fields.Integer(required=True)
+    outcomes = fields.Nested(OutcomesView, required=True)
+    joins = fields.List(fields.Nested(SimulatedJoinView), required=True)

@@ -17,7 +17,7 @@ ONLY_HOSTS = {
     *("participants.change_role", "participants.moderate_host", "participants.restore_self"),
 }
 NOT_ATTENDEES = {
-    *("meeting.start", "meeting.end", "events.read_hosts", "policy.read_all", "policy.host_only"),
+    *("meeting.start", "meeting.end", "events.read_hosts", "policy.read_all", "policy.host_only", "policy.simulate"),
     *("entry.foresee_others", "participants.list_all", "participants.moderate", "participants.remove"),
     *("waiting_room.read", "waiting_room.answer", "waiting_room.address", "waiting_room.send_back"),
     "chat.delete_any",
