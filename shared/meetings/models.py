@@ -16,6 +16,8 @@ meetings = Table(
     METADATA,
     Column("id", Id, primary_key=True),
     Column("host_id", Id, ForeignKey("users.id"), nullable=False, index=True),
+    # Meetings that belong together have the same one. Told to nobody; random, so that it leads to none of them.
+    Column("series_id", Id, index=True),
     Column("title", String(200), nullable=False),
     Column("description", Text, nullable=False, default=""),
     Column("status", String(12), nullable=False, default=SCHEDULED),
@@ -46,6 +48,7 @@ class Meeting:
     id: str
     host_id: str
     host_name: str
+    series_id: str | None
     title: str
     description: str
     status: str

@@ -49,6 +49,18 @@ def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
     return Meeting.of(row)
 
 
+_SERIES_LOCKED = (
+    MEETING.where(meetings.c.series_id == bindparam("series_id"))
+    .order_by(meetings.c.id)
+    .with_for_update(of=meetings, key_share=True)
+)
+
+
+def lock_series(tx: Transaction, series_id: str) -> list[Meeting]:
+    """Return all meetings of a series with their rows locked until the commit, in the order of their ids."""
+    return [Meeting.of(row) for row in tx.all(_SERIES_LOCKED, {"series_id": series_id})]
+
+
 def soon_and_running(tx: Transaction, after_id: str, limit: int = 500) -> list[str]:
     """Return the ids of meetings that run or begin within ten minutes, in the order of their ids, behind `after_id`."""
     soon = and_(meetings.c.status == SCHEDULED, meetings.c.scheduled_start.between(tx.now - SOON, tx.now + SOON))

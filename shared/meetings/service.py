@@ -26,7 +26,10 @@ RUNNING_MAY_CHANGE = {"title", "description"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingWish:
-    """What somebody wants a new meeting to be. Times are aware; `policy` and `invitees` go to the listeners."""
+    """What somebody wants a new meeting to be. Times are aware; `policy` and `invitees` go to the listeners.
+
+    `series_of` is a meeting of the same series; the caller has made sure that it is theirs.
+    """
 
     title: str
     description: str = ""
@@ -36,12 +39,14 @@ class MeetingWish:
     policy: Mapping[str, Any] | None = None
     invitees: tuple[str, ...] = ()
     template_id: str | None = None
+    series_of: str | None = None
 
 
 def create(tx: Transaction, host: Actor, wish: MeetingWish) -> Meeting:
-    """Make a meeting. Emits MeetingCreated, from which policy, host's place and invitations follow.
+    """Make a meeting. Emits MeetingCreated, from which policy, host's place, invitations and inherited bans follow.
 
-    Raises ValidationFailed when the end is not after the start, or the template does not exist.
+    Locks the row of the meeting whose series it continues. Raises MeetingNotFound (that one), ValidationFailed
+    when the end is not after the start, or the template does not exist.
     """
     if wish.template_id is not None:
         raise ValidationFailed(details={"template_id": ["There is no such template."]})
@@ -49,11 +54,13 @@ def create(tx: Transaction, host: Actor, wish: MeetingWish) -> Meeting:
     if end is None and wish.scheduled_start is not None:
         end = wish.scheduled_start + timedelta(seconds=tx.settings.meeting_default_duration)
     _check_times(wish.scheduled_start, end)
+    series_id = None if wish.series_of is None else _series_of(tx, wish.series_of)
     meeting_id = new_id()
     tx.execute(
         meetings.insert().values(
             id=meeting_id,
             host_id=host.user_id,
+            series_id=series_id,
             title=wish.title,
             description=wish.description,
             status=SCHEDULED,
@@ -68,6 +75,16 @@ def create(tx: Transaction, host: Actor, wish: MeetingWish) -> Meeting:
     meeting = get_meeting(tx, meeting_id)
     tx.emit(MeetingCreated(meeting=meeting, host=host, policy=dict(wish.policy or {}), invitees=wish.invitees))
     return meeting
+
+
+def _series_of(tx: Transaction, meeting_id: str) -> str:
+    """Return the series of a meeting; one that had none begins one."""
+    meeting = lock_meeting(tx, meeting_id)
+    if meeting.series_id is not None:
+        return meeting.series_id
+    series_id = new_id()
+    tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(series_id=series_id))
+    return series_id
 
 
 def _check_times(start: datetime | None, end: datetime | None) -> None:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shared.core.messages import MeetingEvent
+from shared.core.messages import Event, MeetingEvent
 from shared.core.streams import hosts_stream, meeting_stream, personal_stream
+from shared.meetings.models import Meeting
 from shared.participants.models import REMOVED, WAITING, Participant
 from shared.realtime import close_codes, effects
 
@@ -50,6 +51,15 @@ class ParticipantLeft(MeetingEvent):
         if p.status == WAITING:
             return effects.outside(p.id)
         return effects.gone(p.id, close_codes.REMOVED if p.status == REMOVED else close_codes.NORMAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantBanned(Event):
+    """Somebody was put out for good. `participant` is the place as it is from here on."""
+
+    meeting: Meeting
+    participant: Participant
+    actor_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,12 @@ from shared.livekit.events import LiveKitReported
 from shared.livekit.jobs import DeleteRoom
 from shared.meetings.events import MeetingCreated, MeetingFinished
 from shared.participants.enforcement import enforce
+from shared.participants.events import ParticipantBanned
 from shared.participants.invitations import invite, redeem
 from shared.participants.leaving import end_stays
 from shared.participants.media import answer_arrival
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
+from shared.participants.series import ban_everywhere, inherit_bans
 from shared.participants.service import add_place
 from shared.participants.waiting_events import WaitedInVain
 from shared.policies.events import PolicyChanged
@@ -25,6 +27,14 @@ def give_host_and_invitees_their_places(tx: Transaction, event: MeetingCreated) 
     """The creator is the host; the invited are members who have not joined yet."""
     add_place(tx, event.meeting.id, event.host.user_id, event.host.name, HOST)
     invite(tx, event.meeting.id, event.host.email, event.invitees)
+    if event.meeting.series_id is not None:
+        inherit_bans(tx, event.meeting)
+
+
+@listens_to(ParticipantBanned)
+def ban_from_the_whole_series(tx: Transaction, event: ParticipantBanned) -> None:
+    """A ban holds for every meeting of the series."""
+    ban_everywhere(tx, event)
 
 
 @listens_to(UserRegistered)

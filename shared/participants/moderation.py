@@ -18,7 +18,13 @@ from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_not_over, check_running
 from shared.participants import permissions
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.events import HandRaised, ParticipantUpdated, RoleChanged, ScreenShareChanged
+from shared.participants.events import (
+    HandRaised,
+    ParticipantBanned,
+    ParticipantUpdated,
+    RoleChanged,
+    ScreenShareChanged,
+)
 from shared.participants.flags import check as check_own_flags
 from shared.participants.flags import store_flags
 from shared.participants.leaving import free_seat, take_out
@@ -156,17 +162,20 @@ def remove(
     tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, *, ban: bool, reason: str | None
 ) -> Participant:
     """Put somebody out of the meeting, its waiting room, or the list of the invited; with `ban` no door lets them in
-    again. Safe to repeat.
+    again, nor into another meeting of its series. Safe to repeat.
 
-    Emits what `put_out` emits. Raises MeetingNotFound, InsufficientPermission (hosts cannot be removed), MeetingEnded,
-    InvalidMeetingState, ParticipantNotFound.
+    Emits what `put_out` emits, and ParticipantBanned. Raises MeetingNotFound, InsufficientPermission (hosts cannot be
+    removed), MeetingEnded, InvalidMeetingState, ParticipantNotFound.
     """
     scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_REMOVE)
     if scene.target.role == HOST:
         raise refusal(InsufficientPermission, "target_role", "A host cannot be removed.")
     if not scene.is_other:
         raise refusal(InsufficientPermission, "oneself", "You cannot remove yourself.")
-    return put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
+    out = put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
+    if ban:
+        tx.emit(ParticipantBanned(meeting=scene.meeting, participant=out, actor_id=actor.user_id))
+    return out
 
 
 def put_out(

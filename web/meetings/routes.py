@@ -60,10 +60,16 @@ _STATES = (MeetingNotFound, InsufficientPermission, MeetingEnded, InvalidMeeting
     status=201,
     limit="meetings",
     message="Meeting created.",
-    refusals=(ParticipantExists,),
+    refusals=(MeetingNotFound, InsufficientPermission, ParticipantExists),
 )
 def create_meeting(tx: Transaction, actor: Actor, **wanted: Any) -> dict[str, Any]:
-    """Create a meeting; you become its host"""
+    """Create a meeting; you become its host
+
+    With `series_of` it belongs to the series of that meeting, which must be yours: who is banned from one meeting of a
+    series is banned from all of them.
+    """
+    if wanted["series_of"] is not None:
+        get_permitted(tx, wanted["series_of"], actor, permissions.MEETING_UPDATE)
     wanted["invitees"] = tuple(wanted["invitees"])
     return meeting_view(meetings.create(tx, actor, MeetingWish(**wanted)))
 

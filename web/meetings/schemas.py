@@ -33,6 +33,11 @@ class MeetingRequest(Schema):
     time_zone = TimeZone(load_default="UTC")
     policy = fields.Nested(PolicyRequest, load_default=dict)
     template_id = Id(allow_none=True, load_default=None)
+    series_of = Id(
+        allow_none=True,
+        load_default=None,
+        metadata={"description": "A meeting that you host; the new one belongs to the same series."},
+    )
     invitees = fields.List(Email(), load_default=list, validate=validate.Length(max=500))
 
 
