@@ -1,6 +1,7 @@
 """Every listener of the product; importing this registers them, in this order."""
 
+from shared.audit import listeners as audit
 from shared.participants import listeners as participants
 from shared.policies import listeners as policies
 
-__all__ = ["participants", "policies"]
+__all__ = ["audit", "participants", "policies"]

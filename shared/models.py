@@ -1,5 +1,6 @@
 """Every table of the product; importing this fills METADATA, which migrations compare with the database."""
 
+from shared.audit import models as audit
 from shared.chat import models as chat
 from shared.core import idempotency, ledger, locks, outbox, vitals
 from shared.core.database import METADATA
@@ -14,6 +15,7 @@ from shared.realtime import presence
 __all__ = [
     "METADATA",
     "attempts",
+    "audit",
     "chat",
     "idempotency",
     "identity",

@@ -14,9 +14,10 @@ import web.participants.waiting_socket
 import web.policies.socket
 import web.signals.socket  # noqa: F401  registers frame types
 from shared.runtime import Runtime
+from web.audit.routes import blueprint as audit
 from web.chat.routes import blueprint as chat
 from web.cli import commands
-from web.http import admission, errors, health, limits, metrics, openapi, requests, tokens
+from web.http import admission, errors, health, limits, metrics, openapi, refusals, requests, tokens
 from web.http.runtime import attach
 from web.identity.key_routes import blueprint as api_keys
 from web.identity.routes import blueprint as identity
@@ -36,6 +37,7 @@ BLUEPRINTS = (
     meetings,
     card,
     policies,
+    audit,
     participants,
     moderation,
     chat,
@@ -52,6 +54,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.config.update(SECRET_KEY=settings.secret_key, DEBUG=False, PROPAGATE_EXCEPTIONS=False)
     app.url_map.strict_slashes = True
     attach(app, runtime)
+    refused = refusals.attach(app, runtime)
     requests.install(app, settings)
     admission.install(app, settings)
     errors.install(app)
@@ -63,7 +66,7 @@ def create_app(runtime: Runtime) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     app.register_blueprint(asyncapi.blueprint)
-    gateway.install(app, runtime)
+    gateway.install(app, runtime, refused)
     app.cli.add_command(commands.parley)
     Migrate(app, SimpleNamespace(engine=runtime.database.engine, metadata=runtime.database.metadata))
     CORS(

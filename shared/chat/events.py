@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shared.chat.models import Message
-from shared.core.messages import MeetingEvent
+from shared.core.messages import Event, MeetingEvent
 from shared.core.streams import meeting_stream, personal_stream
+from shared.participants.models import Participant
 from shared.realtime import effects
 
 
@@ -57,6 +58,14 @@ class MessageDeleted(_ChatEvent):
     def effect(self) -> str | None:
         """Forget the frame with the text."""
         return effects.REDACT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageTakenDown(Event):
+    """A host or co-host, `by`, has deleted somebody else's message. For listeners; clients hear MessageDeleted."""
+
+    by: Participant
+    message: Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
+from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted, MessageTakenDown
 from shared.chat.links import is_web_address
 from shared.chat.models import Message, messages, reactions
 from shared.chat.queries import get_message, seen_by
@@ -210,7 +210,9 @@ def edit(tx: Transaction, meeting_id: str, actor: Actor, message_id: str, conten
 
 
 def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> Told:
-    """Delete a message: one's own, or as host or co-host any that all can read. Emits MessageDeleted.
+    """Delete a message: one's own, or as host or co-host any that all can read.
+
+    Emits MessageDeleted, and MessageTakenDown when it was somebody else's.
 
     A tombstone without content stays, in the chat and in the ledger. Safe to repeat.
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, NotFound, InsufficientPermission.
@@ -231,6 +233,8 @@ def delete(tx: Transaction, meeting_id: str, actor: Actor, message_id: str) -> T
     message = replace(message, content=None, file=None, deleted_at=tx.now)
     _rewrite(tx, message)
     told = _tell(tx, message, actor, lambda m, to: MessageDeleted(**_common(m, actor), listener_id=to))
+    if message.sender_id != me.id:
+        tx.emit(MessageTakenDown(by=me, message=message))
     return Told(message, told.get(me.id) or next(iter(told.values())))
 
 

@@ -1,10 +1,10 @@
 """One transaction: the state, its events and its jobs, committed together or not at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Row, Table
 
@@ -19,6 +19,8 @@ from shared.core.messages import Announcement, Event, Job, MeetingEvent, Signal
 from shared.core.outbox import Errand
 from shared.core.settings import Settings
 from shared.core.streams import wire_name
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Transaction:
         self.orders: list[str] = []
         self.errands: Sequence[Errand] = ()
         self._jobs: list[Job] = []
+        self._last: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run a statement."""
@@ -131,12 +134,22 @@ class Transaction:
         """Tell every web process, after the commit, to look at something at once (see shared.realtime.orders)."""
         self.orders.append(order)
 
+    def at_last(self, write: "Callable[[Transaction, list[T]], None]", item: T) -> None:
+        """Have `write(tx, items)` called once, right before the commit, with all items that were given for it.
+
+        For rows that many transactions want: locked last, they are held for a moment, and whoever holds one waits for
+        nothing else any more.
+        """
+        self._last.setdefault(write, []).append(item)
+
     def flush(self) -> None:
-        """Write what was emitted and enqueued. Called once, right before the commit."""
+        """Write what was emitted and enqueued, and what is written at last. Called once, right before the commit."""
         if self.entries:
             ledger.write(self.connection, self.entries)
         if self._jobs:
             self.errands = outbox.write(self.connection, self._jobs, self.now)
+        for write, items in self._last.items():
+            write(self, items)
 
 
 def encode_data(event: Announcement) -> str:

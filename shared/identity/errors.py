@@ -30,11 +30,12 @@ class InsufficientScope(DomainError):
 
 
 class KeyNotAccepted(InsufficientPermission):
-    """A valid API key where only people come in: accounts, keys themselves, WebSockets."""
+    """A valid API key, of the user `owner_id`, where only people come in: accounts, keys themselves, WebSockets."""
 
     message = "API keys are not accepted here."
 
-    def __init__(self) -> None:
+    def __init__(self, owner_id: str | None = None) -> None:
+        self.owner_id = owner_id
         super().__init__(details={"rule": "api_key", "remedy": "Send a user's access token."})
 
 

@@ -22,8 +22,11 @@ class MeetingCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _StatusEvent(MeetingEvent):
+    """`guest_id` is the participant who caused it, when that is a co-host without an account; it is told to nobody."""
+
     type: ClassVar[str] = "meeting_status"
     meeting: Meeting
+    guest_id: str | None = None
 
     action: ClassVar[str]
 
@@ -45,9 +48,10 @@ class _StatusEvent(MeetingEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeetingChanged(_StatusEvent):
-    """Title, description or time are different."""
+    """Title, description or time are different; `changed` names what was set."""
 
     action: ClassVar[str] = "updated"
+    changed: tuple[str, ...] = ()
 
     @property
     def effect(self) -> str | None:

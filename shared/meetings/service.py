@@ -107,7 +107,8 @@ def change(tx: Transaction, meeting_id: str, actor: Actor, changes: Mapping[str,
     if changes:
         tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(**changes))
         meeting = get_meeting(tx, meeting_id)
-        tx.emit(MeetingChanged(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting))
+        changed = tuple(sorted(changes))
+        tx.emit(MeetingChanged(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting, changed=changed))
     return meeting
 
 
@@ -128,7 +129,8 @@ def start(tx: Transaction, meeting_id: str, actor: Actor) -> Meeting:
             COMPLETED: MeetingEnded,
             CANCELLED: InvalidMeetingState,
         }[meeting.status]
-    tx.emit(MeetingStarted(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting))
+    by: dict[str, Any] = {"actor_id": actor.user_id, "guest_id": actor.participant_id}
+    tx.emit(MeetingStarted(meeting_id=meeting_id, **by, meeting=meeting))
     return meeting
 
 
@@ -137,8 +139,11 @@ def set_deadline(tx: Transaction, meeting_id: str, deadline: datetime | None) ->
     tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(deadline_at=deadline))
 
 
-def end(tx: Transaction, meeting_id: str, actor_id: str | None) -> Meeting:
-    """End a running meeting; `actor_id` is None when its time was over. Emits MeetingFinished, closes its streams.
+def end(tx: Transaction, meeting_id: str, actor_id: str | None, guest_id: str | None = None) -> Meeting:
+    """End a running meeting. Emits MeetingFinished, closes its streams.
+
+    `actor_id` is the user who does, `guest_id` the participant when it is one without account; None when its time is
+    over.
 
     Raises MeetingNotActive, MeetingEnded, InvalidMeetingState.
     """
@@ -151,7 +156,8 @@ def end(tx: Transaction, meeting_id: str, actor_id: str | None) -> Meeting:
     if ended.rowcount == 0:
         check_running(meeting)
         raise MeetingNotActive  # it was started between the two statements; the end came first
-    tx.emit(MeetingFinished(meeting_id=meeting_id, actor_id=actor_id, meeting=meeting, ended_at=tx.now))
+    by: dict[str, Any] = {"actor_id": actor_id, "guest_id": guest_id}
+    tx.emit(MeetingFinished(meeting_id=meeting_id, **by, meeting=meeting, ended_at=tx.now))
     ledger.close_streams(tx.connection, meeting_id)
     return meeting
 

@@ -25,8 +25,8 @@ from shared.policies.events import PolicyChanged
 @listens_to(MeetingCreated)
 def give_host_and_invitees_their_places(tx: Transaction, event: MeetingCreated) -> None:
     """The creator is the host; the invited are members who have not joined yet."""
-    add_place(tx, event.meeting.id, event.host.user_id, event.host.name, HOST)
-    invite(tx, event.meeting.id, event.host.email, event.invitees)
+    host = add_place(tx, event.meeting.id, event.host.user_id, event.host.name, HOST)
+    invite(tx, host, event.host.email, event.invitees)
     if event.meeting.series_id is not None:
         inherit_bans(tx, event.meeting)
 

@@ -31,6 +31,7 @@ from shared.participants.leaving import free_seat, take_out
 from shared.participants.media import align
 from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
+from shared.participants.moderation_events import PersonChanged, PersonPutOut
 from shared.participants.permissions import Permission, demand
 from shared.participants.queries import get_participant
 from shared.participants.queue import tell_positions
@@ -64,7 +65,8 @@ def change(
 ) -> Participant:
     """Change somebody's role, flags and rights. All of it is done, or nothing.
 
-    Emits ParticipantUpdated, with a role RoleChanged, with hand or screen HandRaised or ScreenShareChanged.
+    Emits ParticipantUpdated, with a role RoleChanged, with hand or screen HandRaised or ScreenShareChanged; and
+    PersonChanged, but for one's own flags.
     Raises MeetingNotFound, InsufficientPermission, MeetingEnded, MeetingNotActive, InvalidMeetingState,
     ParticipantNotFound, ValidationFailed, MaxParticipantsReached (a co-host who becomes an attendee needs a seat).
     """
@@ -90,6 +92,10 @@ def change(
         tx.emit(HandRaised(**told))
     if person.is_inside:
         align(tx, person)
+    if changes and (scene.is_other or not changes.keys() <= set(FLAGS)):
+        tx.emit(
+            PersonChanged(meeting_id=meeting_id, by=scene.me, before=scene.target, after=person, changes=dict(changes))
+        )
     return person
 
 
@@ -164,8 +170,8 @@ def remove(
     """Put somebody out of the meeting, its waiting room, or the list of the invited; with `ban` no door lets them in
     again, nor into another meeting of its series. Safe to repeat.
 
-    Emits what `put_out` emits, and ParticipantBanned. Raises MeetingNotFound, InsufficientPermission (hosts cannot be
-    removed), MeetingEnded, InvalidMeetingState, ParticipantNotFound.
+    Emits what `put_out` emits, PersonPutOut, and ParticipantBanned. Raises MeetingNotFound, InsufficientPermission
+    (hosts cannot be removed), MeetingEnded, InvalidMeetingState, ParticipantNotFound.
     """
     scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_REMOVE)
     if scene.target.role == HOST:
@@ -175,6 +181,7 @@ def remove(
     out = put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
     if ban:
         tx.emit(ParticipantBanned(meeting=scene.meeting, participant=out, actor_id=actor.user_id))
+    tx.emit(PersonPutOut(meeting_id=meeting_id, by=scene.me, target=out, ban=ban, reason=reason))
     return out
 
 

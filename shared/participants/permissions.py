@@ -99,6 +99,13 @@ POLICY_SIMULATE = _permission(
     scopes=("meetings:read", "participants:read"),
 )
 POLICY_HOST_ONLY = _permission("policy.host_only", "Do what the rules give to `host` only.", "member", STAFF)
+AUDIT_READ = _permission(
+    "audit.read",
+    "Read who did what to others and to the rules.",
+    "member",
+    _ONLY_HOST,
+    scopes=("meetings:read", "participants:read"),
+)
 ENTRY_FORESEE = _permission("entry.foresee", "Ask what one's own join would get.", "member", scopes=("meetings:read",))
 ENTRY_FORESEE_OTHERS = _permission("entry.foresee_others", "Ask what somebody's join would get.", "member", STAFF)
 

@@ -29,6 +29,7 @@ from shared.participants.models import (
     participants,
     stays,
 )
+from shared.participants.moderation_events import GuestAccredited
 from shared.participants.queries import waiting_position
 from shared.participants.queue import next_turn, tell_positions
 from shared.participants.waiting_events import Admitted, EntryDecided, EntryRequested
@@ -72,9 +73,10 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     """Give the actor a seat in the meeting, or a place in its waiting room. `actor` is None for a new guest.
 
     Locks the meeting row, so that seats are counted one by one. Safe to repeat: who is inside keeps the one seat.
-    Emits ParticipantJoined or EntryRequested. Raises, in the contract's order: MeetingNotFound, MeetingEnded,
-    MeetingNotActive, InvalidMeetingState, UserBlocked, AnonymousNotAllowed, DomainNotAllowed, PasscodeRequired,
-    PasscodeInvalid or, when there were too many wrong ones, RateLimitExceeded, MeetingLocked, MaxParticipantsReached.
+    Emits ParticipantJoined or EntryRequested, and for a new guest GuestAccredited. Raises, in the contract's order:
+    MeetingNotFound, MeetingEnded, MeetingNotActive, InvalidMeetingState, UserBlocked, AnonymousNotAllowed,
+    DomainNotAllowed, PasscodeRequired, PasscodeInvalid or, when there were too many wrong ones, RateLimitExceeded,
+    MeetingLocked, MaxParticipantsReached.
     """
     seen = get_meeting(tx, meeting_id)
     if wish.passcode is not None:
@@ -88,6 +90,8 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     called = calling.name_for(tx, meeting, actor, place, wish.display_name)
     person = place or _new_place(tx, meeting, actor, called)
     is_new_guest = place is None and person.user_id is None
+    if is_new_guest:
+        tx.emit(GuestAccredited(guest=person))
     if verdict is not None and verdict.action == "wait":
         return _queue(tx, person, wish, called, is_new_guest)
     if not person.is_staff:

@@ -11,14 +11,14 @@ from sqlalchemy import update
 from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.meetings.models import Meeting
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants import permissions
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.leaving import take_out
-from shared.participants.membership import get_permitted
+from shared.participants.membership import Membership, get_permitted
 from shared.participants.models import DENIED, WAITING, Participant, participants
+from shared.participants.moderation_events import PersonSentBack, WaitersAddressed, WaitersAdmitted, WaitersDenied
 from shared.participants.permissions import Permission
 from shared.participants.queries import get_participant
 from shared.participants.queue import Waiter, next_turn, tell_positions, waiters
@@ -52,11 +52,12 @@ class Answered:
 def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Sequence[str] | None) -> Answered:
     """Let people in, in the order of the queue, as long as there are seats; None for all who wait.
 
-    Emits ParticipantJoined, Admitted and EntryDecided for each, and QueueMoved for those who wait on. Raises
-    MeetingNotFound, InsufficientPermission, MeetingNotActive, MeetingEnded, InvalidMeetingState, ParticipantNotFound
-    (somebody named does not wait), MaxParticipantsReached (nobody could be let in).
+    Emits ParticipantJoined, Admitted and EntryDecided for each, QueueMoved for those who wait on, and WaitersAdmitted.
+    Raises MeetingNotFound, InsufficientPermission, MeetingNotActive, MeetingEnded, InvalidMeetingState,
+    ParticipantNotFound (somebody named does not wait), MaxParticipantsReached (nobody could be let in).
     """
-    meeting = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER)
+    locked = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER)
+    meeting = locked.meeting
     chosen = _chosen(tx, meeting_id, participant_ids)
     policy = get_policy(tx, meeting)
     answered = Answered([], [])
@@ -72,6 +73,7 @@ def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Seque
     if answered.waiting and not answered.admitted:
         raise full(policy)
     _decided(tx, actor, answered.admitted, "admitted")
+    tx.emit(WaitersAdmitted(meeting_id=meeting_id, by=locked.me, people=tuple(answered.admitted)))
     return answered
 
 
@@ -80,9 +82,9 @@ def deny(
 ) -> list[Participant]:
     """Turn people away, with a reason if there is one; they may ask again and are judged anew.
 
-    Emits Refused and EntryDecided for each, and QueueMoved for those who wait on. Raises as `admit`.
+    Emits Refused and EntryDecided for each, QueueMoved for those who wait on, and WaitersDenied. Raises as `admit`.
     """
-    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER)
+    me = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER).me
     chosen = _chosen(tx, meeting_id, participant_ids)
     rows = tx.all(
         update(participants)
@@ -94,26 +96,31 @@ def deny(
     for person in denied:
         tx.emit(Refused(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, reason=reason))
     _decided(tx, actor, denied, "denied")
+    tx.emit(WaitersDenied(meeting_id=meeting_id, by=me, people=tuple(denied), reason=reason))
     return denied
 
 
 def address(tx: Transaction, meeting_id: str, actor: Actor, text: str) -> int:
-    """Say something to everybody who waits. Returns to how many. Emits WaiterAddressed for each. Raises as `admit`."""
-    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ADDRESS)
+    """Say something to everybody who waits. Returns to how many. Raises as `admit`.
+
+    Emits WaiterAddressed for each, and WaitersAddressed.
+    """
+    me = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ADDRESS).me
     addressed = waiters(tx, meeting_id)
     for waiter in sorted(addressed, key=lambda one: one.participant.id):
         person = waiter.participant
         tx.emit(WaiterAddressed(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, text=text))
+    tx.emit(WaitersAddressed(meeting_id=meeting_id, by=me, recipients=len(addressed)))
     return len(addressed)
 
 
 def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str) -> Waiter:
     """Send an attendee who is inside back to the waiting room, where only a host can let them out again.
 
-    Emits ParticipantLeft, SentBack, EntryRequested. Raises as `admit`; InsufficientPermission for hosts and co-hosts,
-    ParticipantNotFound when the person is not inside.
+    Emits ParticipantLeft, SentBack, EntryRequested, PersonSentBack. Raises as `admit`; InsufficientPermission for
+    hosts and co-hosts, ParticipantNotFound when the person is not inside.
     """
-    _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_SEND_BACK)
+    me = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_SEND_BACK).me
     person = get_participant(tx, meeting_id, participant_id)
     if not person.is_inside:
         raise ParticipantNotFound("This person is not in the meeting.")
@@ -141,15 +148,16 @@ def send_back(tx: Transaction, meeting_id: str, actor: Actor, participant_id: st
     }
     tx.emit(SentBack(**told))
     tx.emit(EntryRequested(**told))
+    tx.emit(PersonSentBack(meeting_id=meeting_id, by=me, target=person))
     return place
 
 
-def _lock(tx: Transaction, meeting_id: str, actor: Actor, permission: Permission) -> Meeting:
+def _lock(tx: Transaction, meeting_id: str, actor: Actor, permission: Permission) -> Membership:
     get_permitted(tx, meeting_id, actor, permission)  # who has no business here holds up nobody
     meeting = lock_meeting(tx, meeting_id)
-    get_permitted(tx, meeting_id, actor, permission)
+    me = get_permitted(tx, meeting_id, actor, permission).me
     check_running(meeting)
-    return meeting
+    return Membership(meeting, me)
 
 
 def _chosen(tx: Transaction, meeting_id: str, participant_ids: Sequence[str] | None) -> list[Participant]:

@@ -63,13 +63,19 @@ class House(NamedTuple):
         return self.people[who].call(*self.request(door, who))
 
     def state(self) -> dict[str, Any]:
-        """Return all that the database knows of the meeting, and of its host's other ones."""
+        """Return all that the database knows of the meeting, and of its host's other ones; but for the audit trail,
+        which grows when somebody is refused."""
         with self.world.runtime.reading() as tx:
             return {
                 name: sorted(map(repr, tx.all(select(table).where(table.c.meeting_id == self.id))))
                 for name, table in METADATA.tables.items()
-                if "meeting_id" in table.c and name != "idempotency_keys"
+                if "meeting_id" in table.c and name not in ("idempotency_keys", "audit_events", "audit_heads")
             } | {"meetings": tx.all(select(meetings).where(meetings.c.host_id == self.people["host"].id))}
+
+    def trail(self) -> list[tuple[str, str]]:
+        """Return the audit trail: who, by participant or user id, and the outcome."""
+        told = self.people["host"].get(f"/meetings/{self.id}/security/events?limit=200").data
+        return [(row["actor"]["participant_id"] or row["actor"]["user_id"], row["outcome"]) for row in told]
 
 
 def furnish(world: World) -> House:

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +13,14 @@ from flask.cli import AppGroup
 from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.audit import chain
 from shared.core import outbox, vitals
 from shared.core.errors import DomainError, ServiceUnavailable
 from shared.identity import service as identity
 from shared.identity.errors import InvalidCredentials
 from shared.identity.names import clean_name
 from shared.identity.passwords import hash_password
+from shared.meetings.queries import find_meeting
 from shared.realtime.broker import quick_client
 from shared.runtime import Runtime
 from web.http import tokens
@@ -64,6 +67,39 @@ def token(email: str) -> None:
     except ServiceUnavailable as away:
         raise click.ClickException(f"The database does not answer ({away.text})") from None
     click.echo(tokens.sign("access", session.user_id, session.session_id, runtime.settings.access_token_ttl))
+
+
+@parley.command("verify-audit")
+@click.option("--meeting", "meeting_id", help="Only the trail of this meeting; its end is printed, to be noted down.")
+def verify_audit(meeting_id: str | None) -> None:
+    """Check that no row of an audit trail was changed, deleted or inserted. Exits with 1 when one was."""
+    runtime = current_runtime()
+    if meeting_id is not None:
+        with runtime.reading() as tx:
+            if find_meeting(tx, meeting_id) is None:
+                raise click.ClickException(f"There is no meeting {meeting_id}.")
+    trails = rows = broken = 0
+    for one in [meeting_id] if meeting_id else _trails(runtime):
+        with runtime.reading(consistent=True) as tx:
+            checked = chain.verify(tx, one)
+        trails, rows, broken = trails + 1, rows + checked.rows, broken + (checked.wrong is not None)
+        if checked.wrong is not None:
+            click.echo(f"BAD  {one}  {checked.wrong}")
+        elif meeting_id is not None:
+            click.echo(f"ok   {one}  row {checked.rows}, {checked.last_hash}")
+    click.echo(f"{'BAD' if broken else 'ok '}  {trails} trails, {rows} rows good, {broken} trails broken")
+    sys.exit(1 if broken else 0)
+
+
+def _trails(runtime: Runtime) -> Iterator[str]:
+    after = ""
+    while True:
+        with runtime.reading() as tx:
+            some = chain.chains(tx, after)
+        if not some:
+            return
+        yield from some
+        after = some[-1]
 
 
 @parley.command()

@@ -23,7 +23,7 @@ def bearer(*kinds: Kind, takes_keys: bool = False) -> Claims:
     if keys.is_key(text.strip()):
         claims = keys.read(text.strip())
         if not takes_keys:
-            raise KeyNotAccepted
+            raise KeyNotAccepted(claims.subject)
         return claims
     return tokens.read(text.strip(), *kinds)
 

@@ -23,7 +23,7 @@ from shared.core.idempotency import begin as begin_once
 from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.identity.errors import InsufficientScope
+from shared.identity.errors import InsufficientScope, KeyNotAccepted
 from shared.identity.scopes import Scope
 from shared.meetings.errors import MeetingNotFound
 from shared.participants.permissions import Permission
@@ -31,6 +31,7 @@ from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
 from web.http.limits import address, client, count_message, limited
+from web.http.refusals import current_refusals
 from web.http.reply import Reply, failure_response, json_response, success_body
 from web.http.runtime import current_runtime
 from web.http.schema import Empty, Schema, messages_of
@@ -60,6 +61,7 @@ class Door:
     limit       name of the rate limit
     prepare     runs before the transaction, on the wanted fields: for slow work such as passwords
     guarded     whether naming a meeting that does not exist counts as a guess: who guesses too often is told so
+    act         what a refusal is called in the audit trail, where the permission covers several acts
     refusals    the errors this door can answer with, for the documentation
     """
 
@@ -78,6 +80,7 @@ class Door:
     consistent: bool
     guarded: bool
     message: str
+    act: str | None
     refusals: tuple[type[errors.DomainError], ...]
 
     @property
@@ -87,6 +90,7 @@ class Door:
 
     def serve(self, claims: Claims | None, path: dict[str, Any]) -> Response:
         """Answer a request whose sender was found out and counted."""
+        g.actor = None
         self._check_scopes(claims)
         early = self._wanted() if self.prepare else None
         if self.prepare and early is not None:
@@ -95,32 +99,51 @@ class Door:
             policy_cache.warm(current_runtime().tools.cache, path["meeting_id"])
         for attempt in range(RETRIES + 1):
             try:
-                return self._transact(claims, path, early)
+                response, refusal = self._transact(claims, path, early)
             except TransactionConflict:
                 if attempt == RETRIES:
                     raise
+            except errors.DomainError as undone:
+                self.note(undone, g.actor, path)
+                raise
+            else:
+                if refusal is not None:
+                    self.note(refusal, g.actor, path)
+                return response
         raise AssertionError("unreachable")
 
     def _check_scopes(self, claims: Claims | None) -> None:
         if claims is not None and claims.scopes is not None and not set(self.scopes) <= set(claims.scopes):
             raise InsufficientScope(details={"required": list(self.scopes), "granted": list(claims.scopes)})
 
-    def _transact(self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None) -> Response:
+    def note(self, refusal: errors.DomainError, actor: Actor | None, path: dict[str, Any]) -> None:
+        """Let the audit trail know of a refusal to somebody known, now that its transaction is over."""
+        if actor is not None and self.permission is not None and "meeting_id" in path:
+            operation = f"{self.method} {self.path.removeprefix('/api/v1')}"
+            target = path.get("participant_id")
+            current_refusals().note(
+                refusal, path["meeting_id"], actor, self.permission, operation, act=self.act, target_id=target
+            )
+
+    def _transact(
+        self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None
+    ) -> tuple[Response, errors.DomainError | None]:
+        """Return the answer, and the refusal if it is one that was committed."""
         runtime = current_runtime()
         reads = request.method in _READING
         begin = runtime.reading if reads else runtime.transaction
         with begin(consistent=self.consistent) as tx:
-            actor = None if claims is None or self.who == "refresh" else actor_of(tx, claims)
+            actor = g.actor = None if claims is None or self.who == "refresh" else actor_of(tx, claims)
             wanted = self._wanted() if early is None else early
             once = _keyed_request(claims)
             stored = begin_once(tx, once) if once else None
             if stored is not None:
-                return _replay(stored)
+                return _replay(stored), None
             reply = self._reply(tx, actor, claims, path, wanted)
             response = self._respond(reply) if reply.refusal is None else failure_response(reply.refusal)
             if once:
                 finish_once(tx, once, StoredAnswer(response.status_code, response.get_data()))
-        return response
+        return response, reply.refusal
 
     def _reply(
         self, tx: Transaction, actor: Actor | None, claims: Claims | None, path: dict[str, Any], wanted: dict[str, Any]
@@ -179,6 +202,7 @@ def door(
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     consistent: bool = False,
     guarded: bool = False,
+    act: str | None = None,
     message: str = "OK",
     refusals: tuple[type[errors.DomainError], ...] = (),
     also: dict[int, str] | None = None,
@@ -205,6 +229,7 @@ def door(
             consistent=consistent,
             guarded=guarded,
             message=message,
+            act=act,
             refusals=refusals,
         )
         DOORS.append(made)
@@ -222,13 +247,16 @@ def _view(name: str, made: Door) -> Callable[..., Response]:
 
     @wraps(made.function)
     def view(**path: Any) -> Response:
-        claims = _credential(made)
+        claims = _credential(made, path)
         g.limit_key = claims.subject if claims else client()
         try:
             return counted(claims, path)
         except MeetingNotFound:
             if made.guarded:  # only misses are refused: the neighbours behind one address still get in
                 count_message("misses", g.limit_key)
+            raise
+        except InsufficientScope as refusal:
+            made.note(refusal, Actor(name="", user_id=claims.subject if claims else None), path)
             raise
 
     return view
@@ -242,10 +270,14 @@ def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]],
     return limited(made.limit, serve)
 
 
-def _credential(made: Door) -> Claims | None:
+def _credential(made: Door, path: dict[str, Any]) -> Claims | None:
     if made.who == "anyone" and not has_credential():
         return None
-    return bearer(*_KINDS[made.who], takes_keys=bool(made.scopes))
+    try:
+        return bearer(*_KINDS[made.who], takes_keys=bool(made.scopes))
+    except KeyNotAccepted as refusal:
+        made.note(refusal, Actor(name="", user_id=refusal.owner_id), path)
+        raise
 
 
 def _body() -> Any:

@@ -185,7 +185,7 @@ def start_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, A
 def end_meeting(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, Any]:
     """End the meeting for everybody"""
     get_permitted(tx, meeting_id, actor, permissions.MEETING_END)
-    over = meetings.end(tx, meeting_id, actor.user_id)
+    over = meetings.end(tx, meeting_id, actor.user_id, actor.participant_id)
     return {
         "meeting_id": over.id,
         "ended_by": over.ended_by,

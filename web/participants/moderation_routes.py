@@ -7,6 +7,7 @@ import marshmallow as ma
 from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
+from shared.audit import kinds
 from shared.core.errors import InsufficientPermission, ValidationFailed
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
@@ -132,6 +133,7 @@ def _turn_in(cursor: str) -> tuple[int, str]:
     permission=permissions.WAITING_ROOM_ANSWER,
     takes=AdmitRequest(),
     gives=AdmittedView(),
+    act=kinds.ADMIT,
     message="Come in.",
     refusals=(*_MODERATING, MaxParticipantsReached),
 )
@@ -156,6 +158,7 @@ def admit(
     permission=permissions.WAITING_ROOM_ANSWER,
     takes=DenyRequest(),
     gives=DeniedView(),
+    act=kinds.DENY,
     message="Turned away.",
     refusals=_MODERATING,
 )

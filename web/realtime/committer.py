@@ -13,6 +13,7 @@ from shared.core.errors import DomainError, ServiceUnavailable
 from shared.core.idempotency import KeyTaken, keep, keep_all, recall
 from shared.core.transaction import Position
 from shared.runtime import Runtime
+from web.http.refusals import Refusals
 from web.realtime.frame_types import Ask
 from web.realtime.standings import Standings
 
@@ -22,10 +23,11 @@ Committed = Position | None
 
 
 class Committer:
-    """The way of this process's frames into the database."""
+    """The way of this process's frames into the database; `refusals` takes those down that may not go it."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, refusals: Refusals) -> None:
         self.runtime = runtime
+        self.refusals = refusals
         self.standings = Standings(runtime)
         self._batcher: Batcher[Ask, Committed] = Batcher(self._commit_all)
 

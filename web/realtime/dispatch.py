@@ -17,7 +17,7 @@ from shared.core.transaction import Position
 from web.http.limits import count_message
 from web.http.schema import messages_of
 from web.realtime.committer import Committed, Committer
-from web.realtime.frame_types import FRAME_TYPES, Ask, Sender
+from web.realtime.frame_types import FRAME_TYPES, Ask, FrameType, Sender
 from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
@@ -58,12 +58,13 @@ def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], pati
         if not patience:
             break
     committed = iter(committer.commit([step.ask for step in steps if isinstance(step, _Pending)]))
-    return [_finish(step, next(committed)) if isinstance(step, _Pending) else step for step in steps]
+    return [_finish(committer, step, next(committed)) if isinstance(step, _Pending) else step for step in steps]
 
 
 def _begin(committer: Committer, sender: Sender, raw: bytes) -> Outcome | _Pending:
     """Read a frame. What is not kept is done; what is kept waits to be committed."""
     frame_id: Any = None
+    kind: FrameType | None = None
     try:
         try:
             message = _parse(raw)
@@ -75,18 +76,28 @@ def _begin(committer: Committer, sender: Sender, raw: bytes) -> Outcome | _Pendi
         if message["type"] == "ping":
             TALLY.received("ping")
             return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
-        ask = _ask(committer, sender, message)
+        kind = FRAME_TYPES[message["type"]]
+        ask = _ask(committer, sender, kind, message)
         if ask is not None:
             return _Pending(frame_id, ask)
         return Outcome(ack(frame_id, None) if frame_id is not None else None)
     except Exception as refused:
+        _note(committer, sender, kind, refused)
         return _refused(sender, frame_id if _is_frame_id(frame_id) else None, refused)
 
 
-def _finish(step: _Pending, committed: Committed | Exception) -> Outcome:
+def _finish(committer: Committer, step: _Pending, committed: Committed | Exception) -> Outcome:
     if isinstance(committed, Exception):
+        _note(committer, step.ask.sender, step.ask.kind, committed)
         return _refused(step.ask.sender, step.frame_id, committed)
     return Outcome(ack(step.frame_id, committed) if step.frame_id is not None else None)
+
+
+def _note(committer: Committer, sender: Sender, kind: FrameType | None, why: Exception) -> None:
+    """Let the audit trail know of a refusal; what was done of the frame is undone already."""
+    if kind is not None and isinstance(why, DomainError):
+        operation = f"frame {kind.name}"
+        committer.refusals.note(why, sender.meeting_id, sender.actor, kind.permission, operation)
 
 
 def _refused(sender: Sender, frame_id: Any, why: Exception) -> Outcome:
@@ -165,9 +176,8 @@ def _is_frame_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _ask(committer: Committer, sender: Sender, message: dict[str, Any]) -> Ask | None:
+def _ask(committer: Committer, sender: Sender, kind: FrameType, message: dict[str, Any]) -> Ask | None:
     """Return what a frame asks for; None for a signal, which is told. Raises what keeps it from being done."""
-    kind = FRAME_TYPES[message["type"]]
     TALLY.received(kind.name)
     wanted = message["data"]
     if kind.fits is None or not kind.fits(wanted):

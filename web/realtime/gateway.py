@@ -17,6 +17,7 @@ from shared.participants.errors import NotInside
 from shared.realtime import close_codes
 from shared.realtime.envelope import Wakeup, direct_frame
 from shared.runtime import Runtime
+from web.http.refusals import Refusals
 from web.realtime import handshake
 from web.realtime.attendance import Attendance, Entry, RightsChanged
 from web.realtime.committer import Committer
@@ -41,7 +42,7 @@ sock = Sock()
 class Realtime:
     """The realtime engine of one process: built with the application, started by its first connection, after fork."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, refusals: Refusals) -> None:
         self.runtime = runtime
         self.hub = Hub(self._on_meeting, self._on_new_stream)
         self.recovery = Recovery(runtime, self.hub)
@@ -50,7 +51,7 @@ class Realtime:
         self.heartbeat = Heartbeat(runtime, self.hub, self.recovery, self.subscriber)
         self.attendance = Attendance(runtime, self.hub)
         self.reception = Reception(runtime)
-        self.committer = Committer(runtime)
+        self.committer = Committer(runtime, refusals)
         self._starting = threading.Lock()
         self._is_running = False
 
@@ -98,9 +99,9 @@ class _NoThread:
         """Start nothing."""
 
 
-def install(app: Flask, runtime: Runtime) -> Realtime:
+def install(app: Flask, runtime: Runtime, refusals: Refusals) -> Realtime:
     """Give an application its realtime engine and its WebSocket route."""
-    engine = Realtime(runtime)
+    engine = Realtime(runtime, refusals)
     app.extensions["parley-realtime"] = engine
     app.config["SOCK_SERVER_OPTIONS"] = {"thread_class": _NoThread}
     handshake.install(app, engine.hub, engine.reception)

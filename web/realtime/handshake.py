@@ -12,17 +12,22 @@ from flask import Flask, g, request
 
 from shared.core.errors import (
     BadRequest,
+    DomainError,
     InsufficientPermission,
     RateLimitExceeded,
     ServiceUnavailable,
     ValidationFailed,
 )
+from shared.identity.actor import Actor
+from shared.identity.errors import KeyNotAccepted
 from shared.participants.arrivals import Arrival
+from shared.participants.permissions import MEETING_LISTEN
 from web.http.actor import bearer, has_credential
 from web.http.limits import address
+from web.http.refusals import current_refusals
 from web.http.runtime import current_runtime
 from web.realtime.hub import Hub
-from web.realtime.reception import Newcomer, Reception
+from web.realtime.reception import Handshake, Newcomer, Reception
 
 ENDPOINT = "realtime.meeting_socket"
 _SINCE = re.compile(r"([a-z]+(?::[0-9A-Z]{26})?):([0-9]{1,20})")
@@ -37,10 +42,30 @@ def install(app: Flask, hub: Hub, reception: Reception) -> None:
         _check_protocol()
         _check_origin()
         _check_room(hub)
-        g.handshake = reception.receive(_newcomer((request.view_args or {})["meeting_id"]))
+        g.handshake = _receive(reception, (request.view_args or {})["meeting_id"])
         _strip(request.environ)
 
     app.before_request(guard)
+
+
+def _receive(reception: Reception, meeting_id: str) -> Handshake:
+    """Examine who comes, and let the audit trail know of somebody known who is refused.
+
+    Whose a ticket was, nobody knows any more when it is refused: it is used up.
+    """
+    actor: Actor | None = None
+    try:
+        newcomer = _newcomer(meeting_id)
+        one = newcomer.arrival
+        if one.ticket is None:
+            actor = Actor(name="", user_id=one.user_id, participant_id=one.participant_id, meeting_id=one.guest_of)
+        return reception.receive(newcomer)
+    except DomainError as refusal:
+        if isinstance(refusal, KeyNotAccepted):
+            actor = Actor(name="", user_id=refusal.owner_id)
+        if actor is not None:  # a 403 or 404 is given only to who was found to be who they say
+            current_refusals().note(refusal, meeting_id, actor, MEETING_LISTEN, "WS /ws/meetings/<meeting_id>")
+        raise
 
 
 def _strip(environ: dict[str, Any]) -> None:

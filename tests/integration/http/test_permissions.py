@@ -16,11 +16,14 @@ def test_s32b_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(w
     house = furnish(world)
     expected = {who: outcome(door.permission, door.who, who) for who in ASKERS}
     assert expected.keys() == house.people.keys()
-    before = house.state()
+    before, told = house.state(), house.trail()
     for who, wanted in expected.items():
         if wanted != "yes":
             _check_refusal(house.ask(door, who), door, wanted)
     assert house.state() == before
+    refused = house.trail()[len(told) :]  # of whom the audit trail knows, and of nobody else
+    assert [outcome for _, outcome in refused] == ["refused"] * sum(one in ("403", "404") for one in expected.values())
+    assert len({person for person, _ in refused}) == len(refused)
     for who in reversed([who for who, wanted in expected.items() if wanted == "yes"]):
         answer = house.ask(door, who)
         assert answer.code not in ("INSUFFICIENT_PERMISSION", "MEETING_NOT_FOUND", "VALIDATION_ERROR"), (

@@ -20,6 +20,7 @@ from shared.policies.errors import ChatDisabled
 from shared.runtime import Runtime
 from tests.factories.world import World
 from tests.unit.web.realtime.wire import wait_for
+from web.http.refusals import Refusals
 from web.realtime import committer as module
 from web.realtime.committer import Committer
 from web.realtime.frame_types import FRAME_TYPES, Ask, Sender
@@ -39,7 +40,7 @@ class Room:
             for who, seat in zip(people, seats, strict=True)
             if who.actor is not None
         ]
-        self.committer = Committer(runtime)
+        self.committer = Committer(runtime, Refusals(runtime))
         self.batches: list[list[str]] = []
 
     def ask(self, who: int, text: str, id_: str | None = None, **wanted: Any) -> Ask:

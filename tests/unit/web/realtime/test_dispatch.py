@@ -19,6 +19,7 @@ from shared.participants.standing import Standing
 from shared.runtime import Runtime
 from shared.signals.events import Typing
 from tests.factories.world import World
+from web.http.refusals import Refusals
 from web.http.schema import Int, Schema, Text
 from web.realtime import committer, frame_types
 from web.realtime import dispatch as dispatching
@@ -83,7 +84,7 @@ def answer(outcome: Outcome) -> Any:
 
 def done(runtime: Runtime, sender: Sender, raw: bytes) -> Outcome:
     """Return what becomes of a frame."""
-    (outcome,) = dispatch(Committer(runtime), sender, [raw], 3)
+    (outcome,) = dispatch(Committer(runtime, Refusals(runtime)), sender, [raw], 3)
     return outcome
 
 
@@ -275,7 +276,7 @@ def test_frames_that_came_together_are_answered_in_their_order(
         {"type": "chat", "data": {}, "id": 4},
         {"type": "chat", "data": {"content": "c", "message_type": "text"}, "id": 5},
     ]
-    outcomes = dispatch(Committer(runtime), sender, [json.dumps(one).encode() for one in frames], 3)
+    outcomes = dispatch(Committer(runtime, Refusals(runtime)), sender, [json.dumps(one).encode() for one in frames], 3)
     told = [answer(one) for one in outcomes]
     assert [(one["type"], one["id"]) for one in told] == [
         ("ack", 1),
@@ -291,6 +292,6 @@ def test_nobody_looks_at_what_comes_behind_one_malformed_frame_too_many(
     runtime: Runtime, sender: Sender, calls: list[Any]
 ) -> None:
     note = json.dumps({"type": "note", "data": {"text": "a"}}).encode()
-    outcomes = dispatch(Committer(runtime), sender, [b"{", note, b"[", note], 2)
+    outcomes = dispatch(Committer(runtime, Refusals(runtime)), sender, [b"{", note, b"[", note], 2)
     assert [one.is_malformed for one in outcomes] == [True, False, True]
     assert len(calls) == 1

@@ -13,6 +13,7 @@ from shared.core.errors import ServiceUnavailable
 from shared.realtime import presence
 from shared.runtime import Runtime
 from tests.unit.web.realtime.wire import Peer, wait_for
+from web.http.refusals import Refusals
 from web.realtime import drain as module
 from web.realtime.drain import drain, install
 from web.realtime.gateway import Realtime
@@ -21,7 +22,7 @@ from web.realtime.gateway import Realtime
 @pytest.fixture
 def engine(runtime: Runtime) -> Realtime:
     """A realtime engine that entered its process, and runs no threads."""
-    made = Realtime(runtime)
+    made = Realtime(runtime, Refusals(runtime))
     made.attendance.enter()
     return made
 
