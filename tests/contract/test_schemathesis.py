@@ -41,7 +41,10 @@ BOUNDED = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-TAGS = ["auth", "api-keys", "meetings", "policies", "card", "participants", "moderation", "chat", "signals", "livekit"]
+TAGS = [
+    *("auth", "api-keys", "meetings", "policies", "audit", "card"),
+    *("participants", "moderation", "chat", "signals", "livekit"),
+]
 # Nothing is sent there that could be wrong.
 TAKES_NOTHING = {"card"}
 
