@@ -39,7 +39,7 @@ class PersonPutOut(_Act):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BanSpread(Event):
-    """Somebody was banned from this meeting because they were from another one of its series, by the user `actor_id`."""
+    """Somebody was banned from this meeting with another one of its series, by the user `actor_id`."""
 
     meeting_id: str
     target: Participant
