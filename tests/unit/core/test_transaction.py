@@ -13,7 +13,7 @@ from shared.core.ids import new_id
 from shared.core.ledger import StreamClosed
 from shared.core.messages import MeetingEvent, Signal
 from shared.core.streams import hosts_stream, meeting_stream, personal_stream
-from shared.core.transaction import Position
+from shared.core.transaction import Position, Transaction
 from shared.core.vitals import vitals
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
@@ -179,3 +179,24 @@ def test_the_time_stands_still_within_a_transaction(runtime: Runtime) -> None:
         assert tx.settings is runtime.settings
         assert tx.keyring is runtime.tools.keyring
         assert tx.cache is runtime.tools.cache
+
+
+def test_what_is_written_at_last_comes_behind_events_and_jobs_once_with_all_of_it(
+    runtime: Runtime, meeting_id: str
+) -> None:
+    seen: list[tuple[list[str], int]] = []
+
+    def write(tx: Transaction, items: list[str]) -> None:
+        rows = tx.all(ledger.events.select().where(ledger.events.c.meeting_id == meeting_id))
+        seen.append((items, len(rows)))
+
+    with runtime.transaction() as tx:
+        tx.at_last(write, "a")
+        tx.emit(BellRang(meeting_id=meeting_id))
+        tx.at_last(write, "b")
+        assert seen == []
+    assert seen == [(["a", "b"], 1)]
+    with suppress(Undo), runtime.transaction() as tx:
+        tx.at_last(write, "c")
+        raise Undo
+    assert len(seen) == 1
