@@ -203,7 +203,9 @@ def test_too_large_a_body_is_told_after_the_credential(hall: Hall) -> None:
 def test_every_door_is_gated_and_nothing_else(app: Flask) -> None:
     gated = {name for name in app.view_functions if name.partition(".")[0] not in UNGATED}
     made = {name for name, view in app.view_functions.items() if _is_door(view)}
-    assert gated == made != set()
+    # LiveKit is told 503 like everybody else, and sends its report again.
+    assert gated == made | {"livekit-webhook.receive_event"}
+    assert made
 
 
 def _is_door(view: Callable[..., Any]) -> bool:
