@@ -83,6 +83,12 @@ def check(policy: Policy, me: Participant, given: Mapping[str, bool]) -> None:
         raise refusal(HandRaiseDisabled, "enable_hand_raise")
 
 
+def no_longer_allowed(policy: Policy, me: Participant) -> dict[str, bool]:
+    """Return the flags of somebody inside that end because they have another role now."""
+    may_share = permits(policy.screen_share_permissions, is_staff=permissions.may(me, permissions.POLICY_HOST_ONLY))
+    return {"is_screen_sharing": False} if me.is_inside and me.is_screen_sharing and not may_share else {}
+
+
 def store_flags(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:
     """Write flags of somebody inside; return the participant afterwards. Raises NotInside."""
     values: dict[str, Any] = dict(given)

@@ -26,7 +26,7 @@ from shared.participants.events import (
     ScreenShareChanged,
 )
 from shared.participants.flags import check as check_own_flags
-from shared.participants.flags import store_flags
+from shared.participants.flags import no_longer_allowed, store_flags
 from shared.participants.leaving import free_seat, take_out
 from shared.participants.media import align
 from shared.participants.membership import get_permitted
@@ -84,6 +84,9 @@ def change(
         person = store_flags(tx, person, flags)
     if "role" in changes and changes["role"] != person.role:
         person = _change_role(tx, scene, person, changes["role"])
+        lost = no_longer_allowed(get_policy(tx, scene.meeting), person)
+        if lost:
+            flags, person = {**flags, **lost}, store_flags(tx, person, lost)
     told: dict[str, Any] = {"meeting_id": meeting_id, "actor_id": actor.user_id, "participant": person}
     tx.emit(ParticipantUpdated(**told))
     if "is_screen_sharing" in flags:

@@ -85,6 +85,23 @@ def test_a_host_may_unmute_themselves(house: House) -> None:
     assert house.change(house.host, house.host, is_muted=False).data["is_muted"] is False
 
 
+def test_p7_a_screen_that_only_hosts_may_show_ends_with_the_role(world: World) -> None:
+    house = furnish(world, screen_share_permissions="host")
+    share = house.path("/participants/status")
+    assert house.deputy.put(share, {"is_screen_sharing": True}).status == 200
+    assert house.change(house.host, house.deputy, role="attendee").status == 200
+    assert house.seen(house.deputy)["is_screen_sharing"] is False
+    assert [told["is_screen_sharing"] for told in house.told("screen_share", who=house.ann)] == [True, False]
+    assert house.deputy.put(share, {"is_screen_sharing": True}).code == "SCREEN_SHARE_DISABLED"
+
+
+def test_p7_a_screen_that_all_may_show_outlives_the_role(world: World) -> None:
+    house = furnish(world)
+    house.deputy.put(house.path("/participants/status"), {"is_screen_sharing": True})
+    assert house.change(house.host, house.deputy, role="attendee").status == 200
+    assert house.seen(house.deputy)["is_screen_sharing"] is True
+
+
 def test_a_hand_and_a_screen_are_taken_down_and_told(house: House) -> None:
     house.ann.put(house.path("/participants/status"), {"is_screen_sharing": True, "is_hand_raised": True})
     assert house.change(house.host, house.ann, is_screen_sharing=False, is_hand_raised=False).status == 200
