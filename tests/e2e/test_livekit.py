@@ -4,7 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from livekit import api
 
 from dev.http_client import Api
 from shared.core.settings import Settings
-from tests.e2e.room import Room, eventually, furnish
+from tests.e2e.room import Room, eventually, furnish, installation
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.livekit_webhook import event, headers
 from tests.stack import Stack
@@ -54,10 +54,14 @@ class Studio:
 
 @pytest.fixture(scope="module")
 def studio(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    with FakeLiveKit(settings.livekit_api_key, settings.livekit_api_secret) as livekit:
-        own = replace(settings, livekit_url=livekit.url)
-        with Stack(own, tmp_path_factory.mktemp("studio")) as stack:
-            yield Studio(stack, livekit)
+    """Database and Redis are its own: a worker of another stack would take its jobs to another media server."""
+    directory = tmp_path_factory.mktemp("studio")
+    with (
+        FakeLiveKit(settings.livekit_api_key, settings.livekit_api_secret) as livekit,
+        installation(settings, directory, livekit_url=livekit.url) as (own, _),
+        Stack(own, directory) as stack,
+    ):
+        yield Studio(stack, livekit)
 
 
 def token_of(room: Room, who: int) -> str:
