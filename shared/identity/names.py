@@ -9,8 +9,12 @@ MAX_LENGTH = 100
 _HIDING_JOINER = re.compile(
     r"(?<![\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d|\u200d(?![\u2190-\u2bff\U0001f000-\U0001faff])"
 )
-# Blank, although Unicode calls them letters and a symbol.
-_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+# Blank, although Unicode calls them letters, a symbol and marks (Default_Ignorable_Code_Point). U+FE0F stays: it makes
+# an emoji of a symbol.
+_BLANK = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE0F), *range(0xE0100, 0xE01F0))))
+)
 
 
 def clean_name(text: str) -> str:
@@ -31,7 +35,7 @@ def look_alike(one: str, other: str) -> bool:
 def _read(name: str) -> str:
     # Twice: folding case can leave what NFKC composes (UAX #31, NFKC_Casefold).
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean_name(name)).casefold())
-    return "".join(folded.split())
+    return "".join(folded.replace("\ufe0f", "").split())
 
 
 def marked(name: str, mark: str) -> str:

@@ -57,8 +57,15 @@ _SERIES_LOCKED = (
 
 
 def lock_series(tx: Transaction, series_id: str) -> list[Meeting]:
-    """Return all meetings of a series with their rows locked until the commit, in the order of their ids."""
-    return [Meeting.of(row) for row in tx.all(_SERIES_LOCKED, {"series_id": series_id})]
+    """Return all meetings of a series with their rows locked until the commit, in the order of their ids.
+
+    A statement sees what was there when it began, and may then have waited for one who added a meeting: so it is
+    repeated until it finds no more.
+    """
+    found: list[Meeting] = []
+    while len(rows := tx.all(_SERIES_LOCKED, {"series_id": series_id})) > len(found):
+        found = [Meeting.of(row) for row in rows]
+    return found
 
 
 def soon_and_running(tx: Transaction, after_id: str, limit: int = 500) -> list[str]:

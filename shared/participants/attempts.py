@@ -1,4 +1,5 @@
-"""Wrong passcodes are counted (S34): a client may be wrong so often in a meeting, and then has to wait.
+"""Wrong passcodes are counted (S34): a client may be wrong so often in a meeting, and then has to wait; and so does an
+address from which many are wrong, for accounts cost nothing.
 
 Counted in the database, in the transaction that looks at the passcode: exactly, by all processes together, and as long
 as anybody can join at all. The row is locked from the first look at it, so that of many who come at once each sees
@@ -6,6 +7,7 @@ what the one before it did. It is locked before the meeting's row, never after i
 """
 
 import math
+from dataclasses import dataclass
 from datetime import timedelta
 
 from limits import RateLimitItem, parse
@@ -26,9 +28,23 @@ attempts = Table(
 )
 
 
-def claim(tx: Transaction, meeting_id: str, client: str) -> None:
-    """Let a client try one passcode. Locks the client's row. Raises RateLimitExceeded."""
-    limit = _limit(tx)
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One passcode that may be looked at; by `clients` it is counted when it is wrong."""
+
+    meeting_id: str
+    clients: tuple[str, ...]
+
+
+def claim(tx: Transaction, meeting_id: str, client: str, address: str) -> Claim:
+    """Let a client at an address try one passcode. Locks the rows of both. Raises RateLimitExceeded."""
+    limits = {client: parse(tx.settings.ratelimit_passcode), address: parse(tx.settings.ratelimit_passcode_address)}
+    for one in sorted(limits):  # in one order, or two who come at once could wait for each other
+        _claim(tx, meeting_id, one, limits[one])
+    return Claim(meeting_id, tuple(sorted(limits)))
+
+
+def _claim(tx: Transaction, meeting_id: str, client: str, limit: RateLimitItem) -> None:
     window = timedelta(seconds=limit.get_expiry())
     new = tx.insert(attempts).values(meeting_id=meeting_id, client=client, failures=0, began_at=tx.now)
     is_over = attempts.c.began_at <= tx.now - window
@@ -50,19 +66,17 @@ def claim(tx: Transaction, meeting_id: str, client: str) -> None:
         )
 
 
-def count_failure(tx: Transaction, meeting_id: str, client: str) -> None:
-    """Count a wrong passcode of a client who holds a claim. It counts once the transaction commits."""
-    mine = and_(attempts.c.meeting_id == meeting_id, attempts.c.client == client)
+def count_failure(tx: Transaction, tried: Claim) -> None:
+    """Count a passcode that was wrong. It counts once the transaction commits."""
+    mine = and_(attempts.c.meeting_id == tried.meeting_id, attempts.c.client.in_(tried.clients))
     tx.execute(update(attempts).where(mine).values(failures=attempts.c.failures + 1))
 
 
 def forget_expired(tx: Transaction, limit: int = 500) -> int:
     """Delete counts whose window is over, at most `limit`. Returns how many."""
     key = tuple_(attempts.c.meeting_id, attempts.c.client)
-    cutoff = tx.now - timedelta(seconds=_limit(tx).get_expiry())
+    limits = (tx.settings.ratelimit_passcode, tx.settings.ratelimit_passcode_address)
+    longest = max(parse(limit).get_expiry() for limit in limits)
+    cutoff = tx.now - timedelta(seconds=longest)
     old = select(attempts.c.meeting_id, attempts.c.client).where(attempts.c.began_at <= cutoff).limit(limit)
     return tx.execute(delete(attempts).where(key.in_(old))).rowcount
-
-
-def _limit(tx: Transaction) -> RateLimitItem:
-    return parse(tx.settings.ratelimit_passcode)

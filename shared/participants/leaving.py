@@ -37,6 +37,7 @@ def leave(tx: Transaction, meeting_id: str, actor: Actor) -> Departure:
     Locks the meeting row. Emits ParticipantLeft or EntryWithdrawn. Raises MeetingNotFound, MeetingEnded,
     MeetingNotActive, InvalidMeetingState, ParticipantNotFound (never was inside).
     """
+    get_permitted(tx, meeting_id, actor, MEETING_LEAVE)  # who has no business here holds up nobody
     meeting = lock_meeting(tx, meeting_id)
     me = get_permitted(tx, meeting_id, actor, MEETING_LEAVE).me
     check_running(meeting)

@@ -14,9 +14,10 @@ from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.models import Meeting
-from shared.meetings.queries import lock_meeting
+from shared.meetings.queries import lock_meeting, lock_series
 from shared.meetings.service import check_not_over, check_running
 from shared.participants import permissions
+from shared.participants.entering import take_seat
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import (
     HandRaised,
@@ -35,7 +36,6 @@ from shared.participants.moderation_events import PersonChanged, PersonPutOut
 from shared.participants.permissions import Permission, demand
 from shared.participants.queries import get_participant
 from shared.participants.queue import tell_positions
-from shared.participants.service import take_seat
 from shared.participants.waiting_events import EntryDecided, ExcludedWhileWaiting
 from shared.policies.cache import get_policy
 from shared.policies.remedies import refusal
@@ -102,8 +102,18 @@ def change(
     return person
 
 
-def _scene(tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, permission: Permission) -> _Scene:
-    get_permitted(tx, meeting_id, actor, permission)  # who has no business here holds up nobody
+def _scene(
+    tx: Transaction,
+    meeting_id: str,
+    actor: Actor,
+    participant_id: str,
+    permission: Permission,
+    *,
+    with_series: bool = False,
+) -> _Scene:
+    seen = get_permitted(tx, meeting_id, actor, permission).meeting  # who has no business here holds up nobody
+    if with_series and seen.series_id is not None:
+        lock_series(tx, seen.series_id)  # in the order of ids: two such acts in one series must not wait in a circle
     meeting = lock_meeting(tx, meeting_id)
     me = get_permitted(tx, meeting_id, actor, permission).me
     check_not_over(meeting)
@@ -171,12 +181,12 @@ def remove(
     tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, *, ban: bool, reason: str | None
 ) -> Participant:
     """Put somebody out of the meeting, its waiting room, or the list of the invited; with `ban` no door lets them in
-    again, nor into another meeting of its series. Safe to repeat.
+    again, nor into another meeting of its series, whose rows are locked for that. Safe to repeat.
 
     Emits what `put_out` emits, PersonPutOut, and ParticipantBanned. Raises MeetingNotFound, InsufficientPermission
     (hosts cannot be removed), MeetingEnded, InvalidMeetingState, ParticipantNotFound.
     """
-    scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_REMOVE)
+    scene = _scene(tx, meeting_id, actor, participant_id, permissions.PARTICIPANTS_REMOVE, with_series=ban)
     if scene.target.role == HOST:
         raise refusal(InsufficientPermission, "target_role", "A host cannot be removed.")
     if not scene.is_other:

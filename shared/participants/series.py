@@ -12,16 +12,16 @@ from shared.meetings.models import CANCELLED, COMPLETED, Meeting, meetings
 from shared.meetings.queries import lock_series
 from shared.participants.events import ParticipantBanned
 from shared.participants.membership import find_place
-from shared.participants.models import ATTENDEE, HOST, participants
+from shared.participants.models import ATTENDEE, STAFF, participants
 from shared.participants.moderation import put_out
 from shared.participants.moderation_events import BanSpread
 from shared.participants.service import add_place
 
 
 def ban_everywhere(tx: Transaction, event: ParticipantBanned) -> None:
-    """Ban who was banned from one meeting from the others of its series, but where they are a host.
+    """Ban who was banned from one meeting from the others of its series, but where they are a host or co-host.
 
-    Locks the rows of the series, so that none is added meanwhile. Emits what `put_out` emits, and BanSpread.
+    The caller holds the rows of the series, so that none is added meanwhile. Emits what `put_out` emits, and BanSpread.
     """
     person = event.participant
     if event.meeting.series_id is None or person.user_id is None:
@@ -51,6 +51,6 @@ def inherit_bans(tx: Transaction, meeting: Meeting) -> None:
 def _ban(tx: Transaction, meeting: Meeting, user_id: str, name: str, actor_id: str | None) -> None:
     place = find_place(tx, meeting.id, Actor(name=name, user_id=user_id))
     place = place or add_place(tx, meeting.id, user_id, name, ATTENDEE)
-    if place.role != HOST and not place.is_banned:
+    if place.role not in STAFF and not place.is_banned:
         out = put_out(tx, place, ban=True, actor_id=actor_id)
         tx.emit(BanSpread(meeting_id=meeting.id, target=out, actor_id=actor_id))

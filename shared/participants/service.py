@@ -1,41 +1,34 @@
-"""Entering and leaving a meeting (contract 4)."""
+"""Asking for entry to a meeting (contract 4)."""
 
-import secrets
 from dataclasses import dataclass, replace
-from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
-
-from shared.core import ledger
-from shared.core.errors import DomainError, ValidationFailed
+from shared.core.errors import ValidationFailed
 from shared.core.ids import new_id
-from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
-from shared.meetings.models import Meeting, meetings
+from shared.meetings.errors import MeetingNotFound
+from shared.meetings.models import Meeting
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
 from shared.participants import attempts, calling
-from shared.participants.events import ParticipantJoined, RoleChanged
+from shared.participants.entering import change_place, enter, full, take_seat
 from shared.participants.membership import find_place
 from shared.participants.models import (
     ATTENDEE,
     DENIED,
     INVITED,
-    JOINED,
     REMOVED,
     WAITING,
     Participant,
     participants,
-    stays,
 )
 from shared.participants.moderation_events import GuestAccredited
 from shared.participants.queries import waiting_position
 from shared.participants.queue import next_turn, tell_positions
-from shared.participants.waiting_events import Admitted, EntryDecided, EntryRequested
+from shared.participants.waiting_events import EntryDecided, EntryRequested
 from shared.policies.admission import Applicant, Verdict, decide
 from shared.policies.cache import get_policy
-from shared.policies.errors import MaxParticipantsReached, PasscodeInvalid, PasscodeRequired
+from shared.policies.errors import PasscodeInvalid, PasscodeRequired
 from shared.policies.models import Policy
 from shared.policies.remedies import refusal
 
@@ -44,7 +37,7 @@ from shared.policies.remedies import refusal
 class JoinWish:
     """How somebody wants to enter. `display_name` is what others read; guests must give one.
 
-    `address` is not wished but found out: who has no credential is counted by it.
+    `address` is not wished but found out: wrong passcodes are counted by it.
     """
 
     device_type: str | None = None
@@ -78,6 +71,8 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     DomainNotAllowed, PasscodeRequired, PasscodeInvalid or, when there were too many wrong ones, RateLimitExceeded,
     MeetingLocked, MaxParticipantsReached.
     """
+    if actor is not None and actor.is_guest and actor.meeting_id != meeting_id:
+        raise MeetingNotFound  # a guest's token is for one meeting (contract 2), here as at every other door
     seen = get_meeting(tx, meeting_id)
     if wish.passcode is not None:
         _try_passcode(tx, seen, actor, wish)
@@ -119,11 +114,11 @@ def _try_passcode(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: 
         judge(tx, meeting, actor, replace(wish, passcode=None))
     except PasscodeRequired:
         client = actor.key if actor else tx.keyring.digest("client", wish.address)
-        attempts.claim(tx, meeting.id, client)
+        tried = attempts.claim(tx, meeting.id, client, tx.keyring.digest("address", wish.address))
         try:
             judge(tx, meeting, actor, wish)
         except PasscodeInvalid:
-            attempts.count_failure(tx, meeting.id, client)
+            attempts.count_failure(tx, tried)
             raise
 
 
@@ -149,11 +144,6 @@ def _is_full(meeting: Meeting, policy: Policy) -> bool:
     return meeting.seats_taken >= policy.max_participants
 
 
-def full(policy: Policy) -> DomainError:
-    """Return the refusal that says: no seat is free."""
-    return refusal(MaxParticipantsReached, "max_participants", max_participants=policy.max_participants)
-
-
 def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -> Applicant:
     return Applicant(
         user_id=actor.user_id if actor else None,
@@ -164,20 +154,6 @@ def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -
         is_sent_back=place is not None and place.is_sent_back,
         passcode=wish.passcode,
     )
-
-
-_TAKE_SEAT = (
-    update(meetings)
-    .where(meetings.c.id == bindparam("meeting_id"), meetings.c.seats_taken < bindparam("seats"))
-    .values(seats_taken=meetings.c.seats_taken + 1)
-)
-
-
-def take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
-    """Take a seat for an attendee. Raises MaxParticipantsReached."""
-    taken = tx.execute(_TAKE_SEAT, {"meeting_id": meeting.id, "seats": policy.max_participants})
-    if taken.rowcount == 0:
-        raise full(policy)
 
 
 def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, called: str) -> Participant:
@@ -207,7 +183,7 @@ def add_place(tx: Transaction, meeting_id: str, user_id: str | None, name: str, 
 def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, is_new_guest: bool) -> Admission:
     if person.status == WAITING and person.waiting_since is not None:
         return Admission(person, waiting_position(tx, person.meeting_id, person.waiting_since, person.id))
-    person = _change(
+    person = change_place(
         tx,
         person,
         status=WAITING,
@@ -224,78 +200,3 @@ def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, is
         EntryRequested(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position)
     )
     return Admission(person, position, is_new_guest)
-
-
-_NEW_STAY = stays.insert()
-
-
-def enter(
-    tx: Transaction, person: Participant, policy: Policy, *, actor_id: str | None = None, **values: Any
-) -> Participant:
-    """Let somebody in who has a seat, or needs none; `values` are how they enter, `actor_id` is who lets them.
-
-    Emits ParticipantJoined; for who waited until now also Admitted, from which open sockets go on, and for hosts and
-    co-hosts RoleChanged. The caller holds the meeting row.
-    """
-    was_waiting = person.status == WAITING
-    wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
-    person = _change(
-        tx,
-        person,
-        **{
-            **wished,
-            "is_muted": wished["is_muted"] or policy.mute_on_entry or not person.can_publish,
-            "is_video_enabled": wished["is_video_enabled"] and not policy.disable_camera and person.can_publish,
-        },
-        status=JOINED,
-        is_sent_back=False,
-        is_screen_sharing=False,
-        is_hand_raised=False,
-        hand_raised_at=None,
-        joined_at=tx.now,
-        left_at=None,
-        waiting_since=None,
-        media_identity=secrets.token_urlsafe(16),
-    )
-    at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
-    assert at is not None
-    _begin_stay(tx, person, at.seq)
-    if was_waiting:
-        _call_in(tx, person, at.seq, actor_id or person.user_id)
-    return person
-
-
-def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
-    tx.execute(
-        _NEW_STAY,
-        {
-            "id": new_id(),
-            "participant_id": person.id,
-            "meeting_id": person.meeting_id,
-            "entered_at": tx.now,
-            "entered_seq": seq,
-            "media_identity": person.media_identity,
-        },
-    )
-
-
-def _call_in(tx: Transaction, person: Participant, seq: int, actor_id: str | None) -> None:
-    """Tell somebody who waited, on a stream of their own, from where open sockets go on."""
-    told: dict[str, Any] = {"meeting_id": person.meeting_id, "actor_id": actor_id, "participant": person}
-    tx.emit(Admitted(**told, cursors={"meeting": seq}))
-    if person.is_staff:
-        hosts = hosts_stream(person.meeting_id)
-        tx.emit(RoleChanged(**told, cursors={"hosts": ledger.heads(tx.connection, [hosts])[hosts]}))
-
-
-_CHANGE = update(participants).where(participants.c.id == bindparam("whose")).returning(participants)
-
-
-def _change(tx: Transaction, person: Participant, **values: Any) -> Participant:
-    return Participant.of(tx.execute(_CHANGE, {"whose": person.id, **values}).one())
-
-
-def seats_in_use(tx: Transaction, meeting_id: str) -> int:
-    """Count the attendees inside; equals `meetings.seats_taken` (invariant I3)."""
-    seated = (participants.c.meeting_id == meeting_id, participants.c.status == JOINED, participants.c.role == ATTENDEE)
-    return int(tx.scalar(select(func.count()).select_from(participants).where(*seated)))

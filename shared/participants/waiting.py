@@ -14,6 +14,7 @@ from shared.identity.actor import Actor
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants import permissions
+from shared.participants.entering import enter, full, take_seat
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.leaving import take_out
 from shared.participants.membership import Membership, get_permitted
@@ -22,7 +23,6 @@ from shared.participants.moderation_events import PersonSentBack, WaitersAddress
 from shared.participants.permissions import Permission
 from shared.participants.queries import get_participant
 from shared.participants.queue import Waiter, next_turn, tell_positions, waiters
-from shared.participants.service import enter, full, take_seat
 from shared.participants.waiting_events import (
     EntryDecided,
     EntryRequested,

@@ -23,6 +23,7 @@ REMEDIES = {
     "author": "Ask its author to do it.",
     "themselves": "Ask the person to do it.",
     "oneself": "Leave instead.",
+    "series_of": "Ask who made the meeting to make the next one.",
     "target_role": "Change the role first.",
 }
 

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from shared.core.settings import Settings
-from shared.participants.service import seats_in_use
+from shared.participants.entering import seats_in_use
 from shared.runtime import Runtime
 from tests.factories.scene import co_host
 from tests.factories.world import Person, World

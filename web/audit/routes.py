@@ -7,7 +7,7 @@ from flask_smorest import Blueprint
 
 from shared.audit.acts import shown
 from shared.audit.queries import Filter, trail
-from shared.core.errors import InsufficientPermission, ValidationFailed
+from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
@@ -15,7 +15,7 @@ from shared.participants.membership import get_permitted
 from shared.participants.permissions import AUDIT_READ
 from web.audit.schemas import AuditView, TrailQuery
 from web.http.door import door
-from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
+from web.http.pagination import cut, decode_cursor, encode_cursor, number_in, pagination
 from web.http.reply import Reply
 
 blueprint = Blueprint(
@@ -54,10 +54,8 @@ def read_trail(
     no white space, in UTF-8; `previous_hash` is that of the row before.
     """
     get_permitted(tx, meeting_id, actor, AUDIT_READ)
-    after = decode_cursor(cursor, 1)[0] if cursor else "0"
-    if not (after.isascii() and after.isdecimal() and len(after) < 19):
-        raise ValidationFailed(details={"cursor": ["Use next_cursor of the page before."]})
-    query = trail(meeting_id, Filter(since=from_, until=to, **wanted), int(after), limit + 1)
+    after = number_in(decode_cursor(cursor, 1)[0]) if cursor else 0
+    query = trail(meeting_id, Filter(since=from_, until=to, **wanted), after, limit + 1)
     page, more = cut(tx.all(query), limit)
     following = encode_cursor(page[-1].seq) if more else None
     return Reply([{**shown(row), "hash": row.hash} for row in page], pagination=pagination(limit, following))

@@ -16,7 +16,7 @@ from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
 from web.chat.schemas import EditRequest, EmojiRequest, HistoryQuery, MessageRequest, MessageView, ReactedView
 from web.http.door import door
-from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
+from web.http.pagination import cut, decode_cursor, encode_cursor, number_in, pagination
 from web.http.reply import Reply
 
 blueprint = Blueprint(
@@ -75,7 +75,7 @@ def read_history(
     after = None
     if cursor:
         position, id_ = decode_cursor(cursor, 2)
-        after = (int(position) if position.isdecimal() else 0, id_)
+        after = (number_in(position), id_)
     wanted = Page(limit=limit, offset=offset, before_seq=before_seq, after_seq=after_seq, after=after)
     page, more = cut(history(tx, meeting_id, actor, wanted), limit)
     following = encode_cursor(*page[-1][0].turn) if more else None

@@ -13,12 +13,10 @@ from typing import Any, Literal
 
 from flask import Response, g, request
 from flask_smorest import Blueprint
-from marshmallow import ValidationError
 
-from shared.core import errors, strict_json
+from shared.core import errors
 from shared.core.database import TransactionConflict
-from shared.core.idempotency import MAX_KEY_LENGTH, StoredAnswer
-from shared.core.idempotency import Request as KeyedRequest
+from shared.core.idempotency import StoredAnswer
 from shared.core.idempotency import begin as begin_once
 from shared.core.idempotency import finish as finish_once
 from shared.core.transaction import Transaction
@@ -30,15 +28,15 @@ from shared.participants.permissions import Permission
 from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
-from web.http.limits import address, client, count_message, limited
+from web.http.limits import client, count_message, limited
 from web.http.refusals import current_refusals
 from web.http.reply import Reply, failure_response, json_response, success_body
 from web.http.runtime import current_runtime
-from web.http.schema import Empty, Schema, messages_of
+from web.http.schema import Empty, Schema
 from web.http.tokens import Claims
+from web.http.wanted import READING, keyed_request, wanted_by
 
 RETRIES = 3
-_READING = ("GET", "HEAD")
 Who = Literal["user", "member", "anyone", "refresh"]
 _KINDS: dict[str, tuple[Any, ...]] = {
     "user": ("access",),
@@ -92,7 +90,7 @@ class Door:
         """Answer a request whose sender was found out and counted."""
         g.actor = None
         self._check_scopes(claims)
-        early = self._wanted() if self.prepare else None
+        early = wanted_by(self.takes, self.query) if self.prepare else None
         if self.prepare and early is not None:
             early = self.prepare(early)
         if "meeting_id" in path:
@@ -130,12 +128,12 @@ class Door:
     ) -> tuple[Response, errors.DomainError | None]:
         """Return the answer, and the refusal if it is one that was committed."""
         runtime = current_runtime()
-        reads = request.method in _READING
+        reads = request.method in READING
         begin = runtime.reading if reads else runtime.transaction
         with begin(consistent=self.consistent) as tx:
             actor = g.actor = None if claims is None or self.who == "refresh" else actor_of(tx, claims)
-            wanted = self._wanted() if early is None else early
-            once = _keyed_request(claims)
+            wanted = wanted_by(self.takes, self.query) if early is None else early
+            once = keyed_request(claims)
             stored = begin_once(tx, once) if once else None
             if stored is not None:
                 return _replay(stored), None
@@ -164,17 +162,6 @@ class Door:
         if self.who == "anyone" and not has_credential():
             return self.function(tx, None, **path, **wanted)
         return self.function(tx, actor, **path, **wanted)
-
-    def _wanted(self) -> dict[str, Any]:
-        try:
-            wanted = dict(self.takes.load(_body())) if request.method not in _READING else {}
-            if self.query is not None:
-                wanted.update(self.query.load(_query()))
-            elif request.args:
-                raise ValidationError({name: ["Unknown field."] for name in request.args})
-        except ValidationError as broken:
-            raise errors.ValidationFailed(details=messages_of(broken)) from None
-        return wanted
 
     def _respond(self, reply: Reply) -> Response:
         data = reply.data if reply.data is None else self.gives.dump(reply.data, many=self.many)
@@ -248,7 +235,7 @@ def _view(name: str, made: Door) -> Callable[..., Response]:
     @wraps(made.function)
     def view(**path: Any) -> Response:
         claims = _credential(made, path)
-        g.limit_key = claims.subject if claims else client()
+        g.limit_key = _counted_by(claims, path)
         try:
             return counted(claims, path)
         except MeetingNotFound:
@@ -260,6 +247,14 @@ def _view(name: str, made: Door) -> Callable[..., Response]:
             raise
 
     return view
+
+
+def _counted_by(claims: Claims | None, path: dict[str, Any]) -> str:
+    """Return what a request is counted by. A guest of another meeting is nobody here: such tokens cost nothing."""
+    is_stranger = claims is None or (
+        claims.kind == "guest" and "meeting_id" in path and path["meeting_id"] != claims.reference
+    )
+    return client() if claims is None or is_stranger else claims.subject
 
 
 def _counted(name: str, made: Door) -> Callable[[Claims | None, dict[str, Any]], Response]:
@@ -278,43 +273,6 @@ def _credential(made: Door, path: dict[str, Any]) -> Claims | None:
     except KeyNotAccepted as refusal:
         made.note(refusal, Actor(name="", user_id=refusal.owner_id), path)
         raise
-
-
-def _body() -> Any:
-    raw = request.get_data(cache=True)
-    if not raw:
-        return {}
-    if not request.is_json:
-        raise errors.UnsupportedMediaType
-    try:
-        body = strict_json.loads(raw)
-    except strict_json.MalformedJson as broken:
-        raise errors.MalformedBody(str(broken)) from None
-    except strict_json.RefusedJson as refused:
-        raise errors.ValidationFailed(details={"_schema": [str(refused)]}) from None
-    if not isinstance(body, dict):
-        raise errors.ValidationFailed(details={"_schema": ["Send a JSON object."]})
-    return body
-
-
-def _query() -> dict[str, str]:
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:
-        raise ValidationError({name: ["Give it once."] for name in repeated})
-    if any("\0" in text for pair in request.args.items() for text in pair):
-        raise ValidationError({"_schema": ["NUL is not allowed."]})
-    return request.args.to_dict()
-
-
-def _keyed_request(claims: Claims | None) -> KeyedRequest | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None or request.method != "POST":
-        return None
-    if not 1 <= len(key) <= MAX_KEY_LENGTH:
-        raise errors.ValidationFailed(details={"Idempotency-Key": [f"Must have 1 to {MAX_KEY_LENGTH} characters."]})
-    # Somebody without a credential is told apart by address, or two strangers could read each other's answers.
-    caller = claims.subject if claims else f"anyone at {address()}"
-    return KeyedRequest(caller, request.path, key, request.get_data(cache=True))
 
 
 def _replay(stored: StoredAnswer) -> Response:

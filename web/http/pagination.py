@@ -27,6 +27,13 @@ def decode_cursor(cursor: str, count: int) -> list[str]:
     return parts
 
 
+def number_in(part: str) -> int:
+    """Return the number that a part of a cursor stands for. Raises ValidationFailed for what no row can have."""
+    if not (part.isascii() and part.isdecimal() and len(part) < 19):
+        raise ValidationFailed(details={"cursor": ["Use next_cursor of the page before."]})
+    return int(part)
+
+
 def cut(rows: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
     """Split one row too many off: return the page, and whether there is another one."""
     return rows[:limit], len(rows) > limit

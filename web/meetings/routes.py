@@ -27,6 +27,7 @@ from shared.participants.errors import NotInside, ParticipantExists
 from shared.participants.membership import get_permitted, my_meetings
 from shared.participants.models import JOINED, WAITING
 from shared.policies.cache import get_policy
+from shared.policies.remedies import refusal
 from web.http.door import door
 from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
 from web.http.reply import Reply
@@ -69,7 +70,9 @@ def create_meeting(tx: Transaction, actor: Actor, **wanted: Any) -> dict[str, An
     series is banned from all of them.
     """
     if wanted["series_of"] is not None:
-        get_permitted(tx, wanted["series_of"], actor, permissions.MEETING_UPDATE)
+        owned = get_permitted(tx, wanted["series_of"], actor, permissions.MEETING_UPDATE).meeting
+        if owned.host_id != actor.user_id:  # bans spread over a series: who was made a host of one has no say in others
+            raise refusal(InsufficientPermission, "series_of", "Only who made a meeting continues its series.")
     wanted["invitees"] = tuple(wanted["invitees"])
     return meeting_view(meetings.create(tx, actor, MeetingWish(**wanted)))
 

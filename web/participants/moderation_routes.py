@@ -8,7 +8,7 @@ from flask_smorest import Blueprint
 from marshmallow import fields, validate
 
 from shared.audit import kinds
-from shared.core.errors import InsufficientPermission, ValidationFailed
+from shared.core.errors import InsufficientPermission
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
@@ -17,7 +17,7 @@ from shared.participants.errors import ParticipantNotFound
 from shared.participants.queue import Waiter
 from shared.policies.errors import MaxParticipantsReached
 from web.http.door import door
-from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
+from web.http.pagination import cut, decode_cursor, encode_cursor, number_in, pagination
 from web.http.reply import Reply
 from web.http.schema import Bool, Id, Paging, Schema, Text, Time
 from web.participants.schemas import ParticipantChange, ParticipantView, RemoveRequest
@@ -121,9 +121,7 @@ def _turn(waiter: Waiter) -> tuple[int, str]:
 
 def _turn_in(cursor: str) -> tuple[int, str]:
     since, id_ = decode_cursor(cursor, 2)
-    if not (since.isascii() and since.isdecimal()):
-        raise ValidationFailed(details={"cursor": ["Use next_cursor of the page before."]})
-    return int(since), id_
+    return number_in(since), id_
 
 
 @door(

@@ -12,7 +12,7 @@ from shared.core.streams import hosts_stream, meeting_stream
 from shared.identity.actor import Actor
 from shared.meetings import service as meetings
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import leaving, service
+from shared.participants import entering, leaving, service
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.models import (
     ATTENDEE,
@@ -38,7 +38,7 @@ from tests.fakes.clock import FakeClock
 def seats(scene: Scene, meeting_id: str) -> int:
     """Return how many seats are taken, by both counts."""
     with scene.runtime.reading() as tx:
-        counted = service.seats_in_use(tx, meeting_id)
+        counted = entering.seats_in_use(tx, meeting_id)
     assert scene.state(meeting_id).seats_taken == counted
     return counted
 
@@ -433,5 +433,5 @@ def test_p5_the_statement_that_takes_a_seat_counts_for_itself(timed: Runtime) ->
     before = scene.state(meeting_id)
     scene.join(meeting_id, scene.user())
     with pytest.raises(MaxParticipantsReached), timed.transaction() as tx:
-        service.take_seat(tx, before, get_policy(tx, before))
+        entering.take_seat(tx, before, get_policy(tx, before))
     assert seats(scene, meeting_id) == 1

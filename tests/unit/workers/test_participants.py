@@ -7,8 +7,8 @@ import pytest
 from shared.core.ids import new_id
 from shared.core.streams import meeting_stream
 from shared.participants import heartbeat
+from shared.participants.entering import seats_in_use
 from shared.participants.models import CONNECTED, RECONNECTING, Participant
-from shared.participants.service import seats_in_use
 from shared.realtime import presence
 from shared.realtime.presence import Socket
 from shared.runtime import Runtime

@@ -1,0 +1,114 @@
+"""Seats, and what begins when somebody is inside (contract 4). Who gets one is decided elsewhere."""
+
+import secrets
+from typing import Any
+
+from sqlalchemy import bindparam, func, select, update
+
+from shared.core import ledger
+from shared.core.errors import DomainError
+from shared.core.ids import new_id
+from shared.core.streams import hosts_stream
+from shared.core.transaction import Transaction
+from shared.meetings.models import Meeting, meetings
+from shared.participants.events import ParticipantJoined, RoleChanged
+from shared.participants.models import ATTENDEE, JOINED, WAITING, Participant, participants, stays
+from shared.participants.waiting_events import Admitted
+from shared.policies.errors import MaxParticipantsReached
+from shared.policies.models import Policy
+from shared.policies.remedies import refusal
+
+
+def full(policy: Policy) -> DomainError:
+    """Return the refusal that says: no seat is free."""
+    return refusal(MaxParticipantsReached, "max_participants", max_participants=policy.max_participants)
+
+
+_TAKE_SEAT = (
+    update(meetings)
+    .where(meetings.c.id == bindparam("meeting_id"), meetings.c.seats_taken < bindparam("seats"))
+    .values(seats_taken=meetings.c.seats_taken + 1)
+)
+
+
+def take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
+    """Take a seat for an attendee. Raises MaxParticipantsReached."""
+    taken = tx.execute(_TAKE_SEAT, {"meeting_id": meeting.id, "seats": policy.max_participants})
+    if taken.rowcount == 0:
+        raise full(policy)
+
+
+_NEW_STAY = stays.insert()
+
+
+def enter(
+    tx: Transaction, person: Participant, policy: Policy, *, actor_id: str | None = None, **values: Any
+) -> Participant:
+    """Let somebody in who has a seat, or needs none; `values` are how they enter, `actor_id` is who lets them.
+
+    Emits ParticipantJoined; for who waited until now also Admitted, from which open sockets go on, and for hosts and
+    co-hosts RoleChanged. The caller holds the meeting row.
+    """
+    was_waiting = person.status == WAITING
+    wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
+    person = change_place(
+        tx,
+        person,
+        **{
+            **wished,
+            "is_muted": wished["is_muted"] or policy.mute_on_entry or not person.can_publish,
+            "is_video_enabled": wished["is_video_enabled"] and not policy.disable_camera and person.can_publish,
+        },
+        status=JOINED,
+        is_sent_back=False,
+        is_screen_sharing=False,
+        is_hand_raised=False,
+        hand_raised_at=None,
+        joined_at=tx.now,
+        left_at=None,
+        waiting_since=None,
+        media_identity=secrets.token_urlsafe(16),
+    )
+    at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
+    assert at is not None
+    _begin_stay(tx, person, at.seq)
+    if was_waiting:
+        _call_in(tx, person, at.seq, actor_id or person.user_id)
+    return person
+
+
+def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
+    tx.execute(
+        _NEW_STAY,
+        {
+            "id": new_id(),
+            "participant_id": person.id,
+            "meeting_id": person.meeting_id,
+            "entered_at": tx.now,
+            "entered_seq": seq,
+            "media_identity": person.media_identity,
+        },
+    )
+
+
+def _call_in(tx: Transaction, person: Participant, seq: int, actor_id: str | None) -> None:
+    """Tell somebody who waited, on a stream of their own, from where open sockets go on."""
+    told: dict[str, Any] = {"meeting_id": person.meeting_id, "actor_id": actor_id, "participant": person}
+    tx.emit(Admitted(**told, cursors={"meeting": seq}))
+    if person.is_staff:
+        hosts = hosts_stream(person.meeting_id)
+        tx.emit(RoleChanged(**told, cursors={"hosts": ledger.heads(tx.connection, [hosts])[hosts]}))
+
+
+_CHANGE = update(participants).where(participants.c.id == bindparam("whose")).returning(participants)
+
+
+def change_place(tx: Transaction, person: Participant, **values: Any) -> Participant:
+    """Write what is different about somebody; return them afterwards."""
+    return Participant.of(tx.execute(_CHANGE, {"whose": person.id, **values}).one())
+
+
+def seats_in_use(tx: Transaction, meeting_id: str) -> int:
+    """Count the attendees inside; equals `meetings.seats_taken` (invariant I3)."""
+    seated = (participants.c.meeting_id == meeting_id, participants.c.status == JOINED, participants.c.role == ATTENDEE)
+    return int(tx.scalar(select(func.count()).select_from(participants).where(*seated)))
