@@ -15,6 +15,7 @@ from tests.factories.scene import UNKNOWN
 from tests.factories.world import Person, World
 from tests.integration.http.acts import ACTS, SECRET, House
 from tests.integration.http.answers import check_failure, check_success
+from web.http.pagination import encode_cursor
 
 Row = dict[str, Any]
 AUDIT = {"audit_events", "audit_heads"}
@@ -202,6 +203,7 @@ def test_pages_follow_on_each_other_and_filters_choose(house: House) -> None:
         ("limit=0", "limit"),
         ("cursor=nonsense", "cursor"),
         ("cursor=YWJj", "cursor"),
+        (f"cursor={encode_cursor('9' * 40)}", "cursor"),
         ("from=yesterday", "from"),
         ("colour=red", "colour"),
     ],

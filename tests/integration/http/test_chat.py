@@ -8,6 +8,7 @@ import pytest
 from shared.core.ids import new_id
 from tests.factories.scene import UNKNOWN, co_host
 from tests.factories.world import Answer, Person, World
+from web.http.pagination import encode_cursor
 
 FIELDS = {
     "message_id",
@@ -422,6 +423,7 @@ def test_the_history_comes_in_pages_oldest_first_by_cursor_offset_and_seq(world:
         "after_seq=1.5",
         "cursor=x",
         "cursor=eDp5Onoh",
+        f"cursor={encode_cursor('9' * 40, UNKNOWN)}",
         "who=me",
     ],
 )

@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from shared.core.ids import new_id
 from tests.factories.scene import UNKNOWN, co_host
 from tests.factories.world import Answer, Person, World
+from web.http.pagination import encode_cursor
 
 
 class House(NamedTuple):
@@ -265,7 +267,7 @@ def test_the_queue_comes_in_pages(held: House) -> None:
         cursor = f"&cursor={answer.body['pagination']['next_cursor']}"
     assert seen == [(id_, n) for n, id_ in enumerate(ids, 1)]
     assert cursor == "&cursor=None"
-    for wrong in ("x", "YTpi"):
+    for wrong in ("x", "YTpi", encode_cursor("9" * 40, new_id())):
         assert held.host.get(held.path(f"/waiting-room?cursor={wrong}")).code == "VALIDATION_ERROR"
 
 

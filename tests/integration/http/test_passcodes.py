@@ -100,6 +100,26 @@ def test_s34_a_stranger_is_counted_by_address_whatever_the_headers_say(world: Wo
     assert join(world.nobody(), meeting_id, RIGHT, **_from("198.18.11.2")).status == 200
 
 
+def test_s34_an_address_is_counted_too_whoever_sends_from_it(make_world: Callable[..., World]) -> None:
+    alone = make_world(ratelimit_passcode="2/minute", ratelimit_passcode_address="5/minute")
+    meeting_id, address = alone.meeting(alone.person(), policy=RULES), _from("198.18.14.1")
+    people = [alone.person() for _ in range(4)]
+    codes = [join(person, meeting_id, **address).code for person in people for _ in range(2)]
+    assert codes == ["PASSCODE_INVALID"] * 5 + ["RATE_LIMIT_EXCEEDED"] * 3
+    check_failure(join(alone.person(), meeting_id, RIGHT, **address), 429, "RATE_LIMIT_EXCEEDED")
+    assert join(people[3], meeting_id, RIGHT, **_from("198.18.14.2")).status == 200
+
+
+def test_s34_guest_tokens_of_another_meeting_are_no_new_clients(world: World, host: Person, meeting_id: str) -> None:
+    open_, address = world.meeting(host, policy={"allow_anonymous_join": True}), _from("198.18.15.1")
+    for _ in range(12):
+        guest = world.guest(join(world.nobody(), open_, {}, **address).data["guest_token"])
+        for wish in (WRONG, RIGHT):
+            check_failure(guest.post(f"/meetings/{meeting_id}/join", wish, **address), 404, "MEETING_NOT_FOUND")
+    assert active(host, meeting_id) == 0
+    assert join(world.nobody(), meeting_id, RIGHT, **address).status == 200
+
+
 def test_s34_of_ipv6_a_whole_network_is_one_client(world: World, meeting_id: str) -> None:
     for i in range(10):
         join(world.nobody(), meeting_id, **_from(f"2001:db8:1:1:{i}::1"))
@@ -179,8 +199,8 @@ def test_counts_name_no_address_and_are_forgotten(world: World, meeting_id: str)
     join(world.nobody(), meeting_id, **_from("198.18.13.1"))
     mine = select(attempts).where(attempts.c.meeting_id == meeting_id)
     with world.runtime.reading() as tx:
-        [row] = tx.all(mine)
-    assert (row.failures, "198.18" in row.client) == (1, False)
+        rows = tx.all(mine)
+    assert [(row.failures, "198.18" in row.client) for row in rows] == [(1, False)] * 2  # as a client, as an address
     clock = FakeClock()
     clock.pass_(minutes=15)
     with replace(world.runtime, clock=clock).transaction() as tx:

@@ -81,6 +81,28 @@ def test_a_ban_does_not_put_a_host_out_of_a_meeting_of_the_series(world: World, 
     assert rude.get(f"/meetings/{second}").status == 200
 
 
+def test_a_ban_leaves_a_co_host_of_another_meeting_to_those_who_host_that(
+    world: World, host: Person, rude: Person
+) -> None:
+    first = world.meeting(host)
+    second = world.meeting(host, series_of=first)
+    world.inside(first, host, rude)
+    [seat] = world.inside(second, rude)
+    change_place(world.runtime, seat["participant_id"], role="co-host")
+    put_out(host, first, rude)
+    assert rude.get(f"/meetings/{second}").status == 200
+
+
+def test_s17_who_was_made_a_host_of_one_meeting_has_no_say_in_those_that_follow(world: World, host: Person) -> None:
+    first, second_host = world.meeting(host), world.person()
+    [seat] = world.inside(first, second_host)
+    change_place(world.runtime, seat["participant_id"], role="host")
+    refused = second_host.post("/meetings", {"title": "Mine", "series_of": first})
+    check_failure(refused, 403, "INSUFFICIENT_PERMISSION")
+    assert refused.body["details"]["rule"] == "series_of"
+    assert [m["meeting_id"] for m in second_host.get("/meetings").data] == [first]
+
+
 def test_s17_a_series_is_continued_only_by_who_hosts_it(world: World, host: Person) -> None:
     first, attendee, stranger = world.meeting(host), world.person(), world.person()
     world.inside(first, attendee)

@@ -42,7 +42,9 @@ def test_s46_a_name_is_shown_without_what_could_deceive(given: str, shown: str):
     assert clean_name(given) == shown
 
 
-@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u200d", "\u200b\u202e\ufeff", "\x00", "\u3164", "\u2800 \u115f"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t", "\u200d", "\u200b\u202e\ufeff", "\x00", "\u3164", "\u2800 \u115f", "\u034f", "\ufe00"]
+)
 def test_s46_a_name_of_nothing_visible_is_empty(text: str):
     assert clean_name(text) == ""
 
@@ -80,6 +82,10 @@ def test_s46_a_clean_name_is_clean_whatever_was_given(text: str):
         "\U0001d573edy Host",
         "Hedy Ho\ufb06",
         "\u202eHedy Host",
+        "Hedy\u034f Host",
+        "Hedy\u17b4 Host\ufe00",
+        "Hedy Host\ufe0f",
+        "Hedy\U000e0100 Host\u180b",
     ],
 )
 def test_s46_names_that_read_the_same_look_alike(other: str):
