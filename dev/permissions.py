@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.core.errors import DomainError
-from shared.meetings.models import IN_PROGRESS, Meeting
+from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, SCHEDULED, STATUSES, Meeting
 from shared.participants.membership import Membership, check_permitted
 from shared.participants.models import (
     ATTENDEE,
@@ -19,7 +19,7 @@ from shared.participants.models import (
     Participant,
 )
 from shared.participants.permissions import MEETING_LISTEN, PERMISSIONS, Permission
-from web.http.door import DOORS, Who
+from web.http.door import DOORS, Door, Who
 from web.realtime.frame_types import FRAME_TYPES
 
 Table = Callable[[tuple[str, ...], Iterable[tuple[str, ...]]], str]
@@ -35,6 +35,24 @@ ASKERS: dict[str, tuple[str, str] | None] = {
     "waiter": (ATTENDEE, WAITING),
     "removed": (ATTENDEE, REMOVED),
     "outsider": None,
+}
+
+# In which states of the meeting an operation is open; the others that change something are so while it runs.
+STATES = {
+    "PATCH /meetings/{meeting_id}": (SCHEDULED, IN_PROGRESS),
+    "DELETE /meetings/{meeting_id}": (SCHEDULED,),
+    "POST /meetings/{meeting_id}/start": (SCHEDULED,),
+    "POST /meetings/{meeting_id}/participants/{participant_id}/remove": (SCHEDULED, IN_PROGRESS),
+    "POST /meetings/{meeting_id}/security/policy": (SCHEDULED, IN_PROGRESS),
+    "PATCH /meetings/{meeting_id}/security/policy": (SCHEDULED, IN_PROGRESS),
+    "POST /meetings/{meeting_id}/security/policy/simulate": STATUSES,
+    "POST /meetings/{meeting_id}/security/validate-access": STATUSES,
+}
+CLOSED = {
+    SCHEDULED: "MEETING_NOT_ACTIVE",
+    IN_PROGRESS: "INVALID_MEETING_STATE",
+    COMPLETED: "MEETING_ENDED",
+    CANCELLED: "INVALID_MEETING_STATE",
 }
 
 LEAD = (
@@ -61,6 +79,10 @@ def body(table: Table) -> str:
         "## Operations\n\nA status says how the request is refused: with 404 the meeting is not even there. "
         "An API key acts as its owner, and must have been made for all the scopes named here.\n\n"
         + table(("Operation", "Permission", "API key", *ASKERS), _operations())
+        + "\n## States\n\nWho would be allowed is told how the meeting stands; where one must be inside or wait, all "
+        "of the meeting are. Of what is not named here, what only reads is open in any state, the rest while the "
+        "meeting is in progress.\n\n"
+        + table(("Operation", *STATUSES), _states())
         + "\n## Permissions\n\n"
         + table(("Permission", *ROLES, "Who", "What"), named)
     )
@@ -68,11 +90,31 @@ def body(table: Table) -> str:
 
 def _operations() -> Iterator[tuple[str, ...]]:
     for door in sorted(DOORS, key=lambda one: one.path):
-        path = door.path.removeprefix("/api/v1").replace("<", "{").replace(">", "}")
-        yield _row(f"`{door.method} {path}`", door.permission, door.who)
+        yield _row(f"`{operation(door)}`", door.permission, door.who)
     yield _row("`WS /ws/meetings/{meeting_id}`", MEETING_LISTEN, "member")
     for name, kind in sorted(FRAME_TYPES.items()):
         yield _row(f"frame `{name}`", kind.permission, "member")
+
+
+def operation(door: Door) -> str:
+    """Return what a door is called: its method and its path."""
+    return f"{door.method} {door.path.removeprefix('/api/v1').replace('<', '{').replace('>', '}')}"
+
+
+def states(door: Door) -> tuple[str, ...]:
+    """Return the states of a meeting in which a door of it is open."""
+    return STATES.get(operation(door), STATUSES if door.method == "GET" else (IN_PROGRESS,))
+
+
+def closed(name: str, state: str) -> str:
+    """Return the code with which an operation is refused in a state of the meeting in which it is not open."""
+    is_second_start = (name, state) == ("POST /meetings/{meeting_id}/start", IN_PROGRESS)
+    return "MEETING_ALREADY_ACTIVE" if is_second_start else CLOSED[state]
+
+
+def _states() -> Iterator[tuple[str, ...]]:
+    for name, open_in in STATES.items():
+        yield (f"`{name}`", *("open" if state in open_in else f"`{closed(name, state)}`" for state in STATUSES))
 
 
 def _row(operation: str, permission: Permission | None, who: Who) -> tuple[str, ...]:
@@ -95,6 +137,16 @@ def outcome(permission: Permission | None, who: Who, asker: str) -> str:
     except DomainError as refused:
         return str(refused.status)
     return "yes"
+
+
+def outcome_in(state: str, door: Door, asker: str) -> str:
+    """Return `yes`, the status with which somebody is refused, or the code that tells how the meeting stands."""
+    running = outcome(door.permission, door.who, asker)
+    if running in ("404", "401"):
+        return running
+    if door.permission is not None and door.permission.where in ("inside", "listener"):
+        return running if state == IN_PROGRESS else CLOSED[state]
+    return running if running == "403" or state in states(door) else closed(operation(door), state)
 
 
 def _meeting() -> Meeting:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 import web.app  # noqa: F401  makes the doors
 from shared.meetings.models import meetings
 from shared.models import METADATA
-from tests.factories.scene import co_host
+from tests.factories.scene import UNKNOWN, co_host
 from tests.factories.world import API, Answer, Person, World
 from web.http.door import DOORS, Door
 
@@ -76,6 +76,23 @@ class House(NamedTuple):
         """Return the audit trail: who, by participant or user id, and the outcome."""
         told = self.people["host"].get(f"/meetings/{self.id}/security/events?limit=200").data
         return [(row["actor"]["participant_id"] or row["actor"]["user_id"], row["outcome"]) for row in told]
+
+
+def plan(world: World) -> House:
+    """Return a meeting before its start, with somebody of every kind there can be by then."""
+    host, invited, removed, by = (world.person(name) for name in ("Hosta", "Ina", "Remo", "Bystander"))
+    meeting_id = world.meeting(host, start=False, invitees=[invited.email, removed.email, by.email])
+    listed = host.get(f"/meetings/{meeting_id}/participants?status=invited").data
+    seats = {place["user_id"]: place["participant_id"] for place in listed}
+    assert host.post(f"/meetings/{meeting_id}/participants/{seats[removed.id]}/remove").status == 200
+    people = {
+        "host": host,
+        "co-host": co_host(world, meeting_id),
+        "invited": invited,
+        "removed": removed,
+        "outsider": world.person(),
+    }
+    return House(world, meeting_id, people, seats[by.id], seats[by.id], {"host": UNKNOWN})
 
 
 def furnish(world: World) -> House:
