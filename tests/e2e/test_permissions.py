@@ -33,8 +33,8 @@ def invited(stack: Stack) -> Api:
 def room(stack: Stack, invited: Api) -> Room:
     """A meeting of a host, a co-host, an attendee, one who has left, and one who was removed."""
     email = invited.get("/auth/me").data["email"]
-    wishes = {"policy": {"allow_anonymous_join": True}, "invitees": [email]}
-    room = furnish(stack, "Hosta", "Deputy", "Ann", "Lefty", "Remo", **wishes)
+    policy = {"allow_anonymous_join": True}
+    room = furnish(stack, "Hosta", "Deputy", "Ann", "Lefty", "Remo", policy=policy, invitees=[email])
     host = room.people[0]
     host.patch(room.path(f"/participants/{room.id_of(1)}"), {"role": "co-host"})
     room.people[3].post(room.path("/leave"))

@@ -11,6 +11,9 @@ from tests.factories.world import Answer, World
 from web.http.door import Door
 
 
+pytestmark = pytest.mark.once  # what is asked here does not depend on the database
+
+
 def arrange(world: World, state: str) -> House:
     """Return a meeting in a state, with everybody who can have come to be there."""
     house = furnish(world) if state in (IN_PROGRESS, COMPLETED) else plan(world)
