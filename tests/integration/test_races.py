@@ -1,77 +1,15 @@
-"""Races between processes: two web processes on one database, many requests at the same moment (P5, P6).
+"""Races between processes: two web processes on one database, many requests at the same moment (P5, P6)."""
 
-`PARLEY_RACE_ROUNDS` says how often each race is run; what must hold, must hold every time.
-"""
-
-import os
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
 
-import pytest
-from flask import Flask
-
-from shared.core.settings import Settings
-from shared.participants.entering import seats_in_use
-from shared.runtime import Runtime
 from tests.factories.scene import co_host
-from tests.factories.world import Person, World
-from tests.stack import Stack
-from tests.volley import Hit, Shot, volley
+from tests.integration.arena import CALLERS, CAPACITY, CROWD, Arena, joined, outcomes, races, told
+from tests.volley import volley
 
-ROUNDS = int(os.environ.get("PARLEY_RACE_ROUNDS", "3"))
-CAPACITY, CROWD, CALLERS = 50, 200, 30
-
-pytestmark = [pytest.mark.timeout(120), pytest.mark.parametrize("round_", range(1, ROUNDS + 1))]
+pytestmark = races
 
 
-class Arena:
-    """Two web processes, and a world whose people are known to both."""
-
-    def __init__(self, stack: Stack, world: World) -> None:
-        self.stack = stack
-        self.world = world
-        self.crowd = [world.person() for _ in range(CROWD)]
-
-    def shots(self, people: list[Person], path: str, *, method: str = "POST", body: Any = None) -> list[Shot]:
-        """Return one request of each person, to one process and the other in turn."""
-        return [Shot(self.stack.url_of(n % 2), person.token, path, method, body) for n, person in enumerate(people)]
-
-    def seats(self, meeting_id: str) -> int:
-        with self.world.runtime.reading() as tx:
-            return seats_in_use(tx, meeting_id)
-
-
-@pytest.fixture(scope="module")
-def arena(
-    settings: Settings, runtime: Runtime, app: Flask, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Arena]:
-    """Two web processes without workers: what races here is decided by the database."""
-    with Stack(settings, tmp_path_factory.mktemp("races"), webs=2, with_workers=False) as stack:
-        yield Arena(stack, World(app, runtime))
-
-
-def outcomes(hits: list[Hit]) -> Counter[str]:
-    """Return how often each answer came: `200`, or the code of a refusal."""
-    return Counter(str(hit.status) if hit.status < 400 else str(hit.code) for hit in hits)
-
-
-def told(person: Person, meeting_id: str) -> list[str]:
-    """Return the stream of the meeting as words, after checking that it has no hole (I1)."""
-    found: list[dict[str, Any]] = []
-    while len(page := person.get(f"/meetings/{meeting_id}/events?limit=200&after_seq={len(found)}").data):
-        found += page
-    assert [event["seq"] for event in found] == list(range(1, len(found) + 1))
-    return [event["data"].get("action", event["type"]) for event in found]
-
-
-def joined(person: Person, meeting_id: str) -> list[str]:
-    listed = person.get(f"/meetings/{meeting_id}/participants?status=joined&limit=200")
-    assert listed.body["pagination"]["next_cursor"] is None
-    return [p["user_id"] for p in listed.data]
-
-
-def test_p5_of_200_joins_at_once_exactly_as_many_as_there_are_seats_enter(arena: Arena, round_: int) -> None:
+def test_p5_s49_of_200_joins_at_once_exactly_as_many_as_there_are_seats_enter(arena: Arena, round_: int) -> None:
     host = arena.world.person()
     meeting_id = arena.world.meeting(host, policy={"max_participants": CAPACITY})
     hits = volley(arena.shots(arena.crowd, f"/meetings/{meeting_id}/join"))
