@@ -1,6 +1,9 @@
 """Headers of every answer: security, CORS, and nothing about us (S129, S132)."""
 
+import re
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 
@@ -31,6 +34,14 @@ def test_s132_only_the_page_of_the_documents_may_run_scripts(world: World):
     assert "script-src 'self'" in client.get("/api/v1/docs").headers["Content-Security-Policy"]
     for path in ("/", "/healthz", "/api/v1/openapi.json", "/nowhere"):
         assert "script-src" not in client.get(path).headers["Content-Security-Policy"]
+
+
+def test_s91_s132_of_scripts_in_the_page_of_the_documents_only_its_own_runs(world: World):
+    page = world.app.test_client().get("/api/v1/docs?x=<script>alert(1)</script>")
+    (script,) = re.findall(rb"<script>(.*?)</script>", page.data, re.DOTALL)
+    (allowed,) = re.findall(r"script-src ([^;]*);", page.headers["Content-Security-Policy"])
+    assert allowed.split() == ["'self'", f"'sha256-{b64encode(sha256(script).digest()).decode()}'"]
+    assert b"alert" not in page.data
 
 
 def test_s132_production_insists_on_tls(world: World, make_world: Callable[..., World]):
