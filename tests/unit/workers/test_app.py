@@ -1,7 +1,11 @@
 """The Celery application: every job and periodic task has its name there, and runs on this process's own runtime."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +20,7 @@ from shared.core.settings import Settings
 from shared.core.vitals import WORKER, vitals
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
+from tests.stack import environment
 from workers.app import Runtimes, configure
 from workers.task import JOB_TASKS, PERIODIC_TASKS
 
@@ -84,6 +89,25 @@ def test_a_worker_signs_as_soon_as_it_is_ready(app, bench: Runtime) -> None:
 
     with bench.reading() as tx:
         assert tx.scalar(select(vitals.c.seen_at).where(vitals.c.name == WORKER)) == bench.now()
+
+
+@pytest.mark.once
+def test_p7_a_worker_has_livekits_client_before_its_pool_is_forked_and_beat_does_without(
+    settings: Settings, project: Path
+) -> None:
+    program = (
+        "import sys, celery_app; from celery.signals import worker_init; has = lambda: 'livekit.api' in sys.modules; "
+        "before = has(); worker_init.send(sender=None); print(before, has())"
+    )
+    for own, expected in (
+        (settings, "False True"),
+        (replace(settings, livekit_url="", livekit_api_key="", livekit_api_secret=""), "False False"),
+    ):
+        command = [sys.executable, "-c", program]
+        ended = subprocess.run(
+            command, cwd=project, env=environment(own), capture_output=True, text=True, check=True, timeout=30
+        )
+        assert ended.stdout.strip() == expected
 
 
 @pytest.mark.once
