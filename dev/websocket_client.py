@@ -123,7 +123,9 @@ class Socket:
         self.send_text(json.dumps(frame))
 
     def send_text(self, text: str) -> None:
-        """Send a text message as it is."""
+        """Send a text message as it is. Raises Closed when it is known that the server has closed."""
+        if self._closed is not None:
+            raise self._closed
         self._socket.sendall(self._protocol.send(TextMessage(data=text)))
 
     def send_binary(self, data: bytes) -> None:

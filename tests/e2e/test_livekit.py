@@ -1,67 +1,24 @@
 """LiveKit lets in whoever holds a token; who may not be there is sent out again (S42)."""
 
-import base64
-import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from livekit import api
 
-from dev.http_client import Api
 from shared.core.settings import Settings
-from tests.e2e.room import Room, eventually, furnish, installation
-from tests.fakes.livekit import FakeLiveKit
-from tests.fakes.livekit_webhook import event, headers
-from tests.stack import Stack
+from tests.e2e.room import Room, eventually, furnish
+from tests.e2e.studio import SECONDS, Studio, open_studio
+from tests.fakes.livekit_webhook import event
 
 pytestmark = pytest.mark.timeout(90)
-SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Studio:
-    """The product beside a LiveKit server that tells it what happens."""
-
-    stack: Stack
-    livekit: FakeLiveKit
-
-    def enter(self, room: Room, token: str) -> str:
-        """Let somebody enter the media room with a token, as LiveKit would; return the identity."""
-        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-        identity, sources = claims["sub"], claims["video"]["canPublishSources"]
-        who = api.ParticipantInfo(identity=identity)
-        self.livekit.rooms.add(room.meeting_id)
-        self.livekit.people[(room.meeting_id, identity)] = who
-        self.report(event("participant_joined", room.meeting_id, identity, sources=sources))
-        return str(identity)
-
-    def report(self, body: bytes) -> None:
-        answer = Api(self.stack.url).post("/livekit/webhook", raw=body, headers=headers(self.stack.settings, body))
-        assert answer.status == 200, answer.body
-
-    def is_there(self, room: Room, identity: str) -> bool:
-        return (room.meeting_id, identity) in self.livekit.people
-
-    def wait_until_gone(self, room: Room, identity: str) -> None:
-        eventually(lambda: not self.is_there(room, identity), SECONDS)
-
-    def calls(self, room: Room) -> list[str]:
-        return [call.method for call in self.livekit.calls if call.room == room.meeting_id]
 
 
 @pytest.fixture(scope="module")
 def studio(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """Database and Redis are its own: a worker of another stack would take its jobs to another media server."""
-    directory = tmp_path_factory.mktemp("studio")
-    with (
-        FakeLiveKit(settings.livekit_api_key, settings.livekit_api_secret) as livekit,
-        installation(settings, directory, livekit_url=livekit.url) as (own, _),
-        Stack(own, directory) as stack,
-    ):
-        yield Studio(stack, livekit)
+    with open_studio(settings, tmp_path_factory.mktemp("studio")) as studio:
+        yield studio
 
 
 def token_of(room: Room, who: int) -> str:
