@@ -1,9 +1,10 @@
-"""Accounts, sessions and tokens (contract 2, S1 to S8)."""
+"""Accounts, sessions and tokens (contract 2, S1 to S9)."""
 
 import base64
 import hmac
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jwt
@@ -159,7 +160,7 @@ FORGED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", FORGED.values(), ids=FORGED.keys())
-def test_a_token_with_other_claims_is_none(world: World, changes: dict[str, Any]):
+def test_s02_s03_s04_s08_a_token_with_other_claims_is_none(world: World, changes: dict[str, Any]):
     person = world.person()
     assert person.token is not None
     claims = claims_of(person.token)
@@ -169,6 +170,14 @@ def test_a_token_with_other_claims_is_none(world: World, changes: dict[str, Any]
     answer = bearing(world, signed(changed, key)).get("/auth/me")
     is_ours = set(changes) <= {"ref", "sub"} and len(str(*changes.values())) == 26
     check_failure(answer, 401, "TOKEN_REVOKED" if is_ours else "UNAUTHENTICATED")
+
+
+def test_s03_a_token_of_another_installation_is_none(world: World, make_world: Callable[..., World]):
+    person = world.person()
+    elsewhere = make_world(jwt_secret_key="another secret of more than 32 bytes, as it should be")
+    check_failure(bearing(elsewhere, str(person.token)).get("/auth/me"), 401, "UNAUTHENTICATED")
+    check_failure(bearing(world, str(elsewhere.person().token)).get("/auth/me"), 401, "UNAUTHENTICATED")
+    check_success(person.get("/auth/me"))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "None", "nOnE", "NONE", "", "HS256"])
@@ -265,6 +274,26 @@ def test_s05_a_media_token_and_a_ticket_are_no_access_tokens(world: World, host:
     for token in (media, ticket):
         check_failure(bearing(world, token).get("/auth/me"), 401, "UNAUTHENTICATED")
         check_failure(bearing(world, token).post("/auth/refresh"), 401, "UNAUTHENTICATED")
+
+
+def test_s09_the_hosts_media_token_makes_nobody_a_host(world: World, host: Person):
+    ada = world.person()
+    meeting = world.meeting(host)
+    world.inside(meeting, host, ada)
+    media = host.post(f"/meetings/{meeting}/token").data["token"]
+    end = f"/meetings/{meeting}/end"
+    check_failure(bearing(world, media).post(end), 401, "UNAUTHENTICATED")
+    check_failure(ada.post(end, {"token": media}), 422, "VALIDATION_ERROR")
+    check_failure(ada.post(f"{end}?access_token={media}"), 422, "VALIDATION_ERROR")
+    for name in ("X-LiveKit-Token", "LiveKit-Token", "X-Authorization", "Proxy-Authorization"):
+        check_failure(ada.post(end, headers={name: f"Bearer {media}"}), 403, "INSUFFICIENT_PERMISSION")
+    told = {"headers": {"Authorization": media}, "content_type": "application/webhook+json"}
+    check_failure(
+        world.nobody().post("/livekit/webhook", data=b'{"event":"room_finished"}', **told), 401, "UNAUTHENTICATED"
+    )
+    assert ada.get(f"/meetings/{meeting}").data["status"] == "in_progress"
+    check_success(host.post(end))
+    assert ada.get(f"/meetings/{meeting}").data["status"] == "completed"
 
 
 def test_a_guest_token_opens_only_its_meeting(world: World, host: Person):

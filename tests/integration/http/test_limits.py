@@ -1,4 +1,4 @@
-"""Rate limits (contract 1, S33, S62, S118, S137)."""
+"""Rate limits (contract 1, S33, S62, S118, S121, S137)."""
 
 import itertools
 import socket
@@ -212,6 +212,16 @@ def test_s118_without_redis_the_process_counts_by_itself(
     email = account()["email"]
     logins = [_login(alone, email, "wrong", _from(next(_addresses))).status for _ in range(4)]
     assert logins == [401, 401, 401, 429]
+
+
+def test_s121_a_person_makes_a_hundred_meetings_an_hour_and_no_more(make_world: Callable[..., World]):
+    world = make_world(ratelimit_enabled=True)
+    person, neighbour = world.person(), world.person()
+    made = [person.post("/meetings", {"title": "A"}).status for _ in range(103)]
+    assert made == [201] * 100 + [429] * 3
+    check_success(neighbour.post("/meetings", {"title": "A"}), 201)
+    listed = person.get("/meetings?limit=200")
+    assert (len(listed.data), listed.body["pagination"]["next_cursor"]) == (100, None)
 
 
 def test_the_default_limits_are_those_of_the_contract(make_world: Callable[..., World], address: dict[str, Any]):

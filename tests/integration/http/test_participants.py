@@ -63,7 +63,7 @@ def test_attendees_see_who_is_or_was_inside_and_hosts_see_every_state(world: Wor
     assert seen(second) == set(ids.values())
 
 
-def test_a_participant_is_shown_without_address_or_e_mail(world: World) -> None:
+def test_s23_a_participant_is_shown_without_address_or_e_mail(world: World) -> None:
     meeting_id, host, ada, _ = every_state(world)
     for person in (host, ada):
         for path in ("/participants", "/snapshot", "/events"):

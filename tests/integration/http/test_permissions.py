@@ -1,5 +1,7 @@
 """Operation by operation and asker by asker: what is answered is what the table of permissions says (S27, S32b)."""
 
+from typing import Any
+
 import pytest
 
 from dev.permissions import ASKERS, outcome
@@ -12,7 +14,7 @@ from web.http.door import DOORS, Door
 
 
 @pytest.mark.parametrize("door", OF_MEETINGS, ids=name_of)
-def test_s32b_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(world: World, door: Door):
+def test_s27_s32b_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(world: World, door: Door):
     house = furnish(world)
     expected = {who: outcome(door.permission, door.who, who) for who in ASKERS}
     assert expected.keys() == house.people.keys()
@@ -31,6 +33,30 @@ def test_s32b_everybody_gets_what_the_table_says_and_a_refusal_changes_nothing(w
             answer.body,
         )
         assert answer.status not in (401, 405, 415, 429, 500, 503), (who, answer.body)
+
+
+@pytest.mark.parametrize("door", OF_MEETINGS, ids=name_of)
+def test_s27_what_is_refused_for_its_form_changes_nothing(world: World, door: Door):
+    house = furnish(world)
+    before = house.state()
+    path = door.path.removeprefix("/api/v1").replace("<meeting_id>", house.id).replace("<participant_id>", UNKNOWN)
+    path = path.replace("<message_id>", house.messages["host"])
+    good = BODIES.get((door.method, door.path.removeprefix("/api/v1")), {})
+    wrong: list[dict[str, Any]] = [{"query_string": {"is_host": "true"}}]
+    if door.method != "GET":
+        wrong += [{"json": {**good, "is_host": True}}, {"json": {**good, "meeting_id": UNKNOWN}}]
+        wrong += [{"data": b"{", "content_type": "application/json"}, {"data": b"{}", "content_type": "text/plain"}]
+    for request in wrong:
+        answer = house.people["host"].call(door.method, path, **request)
+        assert (answer.status, answer.code) in (
+            (422, "VALIDATION_ERROR"),
+            (400, "MALFORMED_JSON"),
+            (415, "UNSUPPORTED_MEDIA_TYPE"),
+        ), (request, answer.body)
+    taken = world.app.url_map.bind("localhost").allowed_methods(f"/api/v1{path}")
+    for method in {"GET", "POST", "PUT", "PATCH", "DELETE"}.difference(taken):
+        check_failure(house.people["host"].call(method, path), 405, "METHOD_NOT_ALLOWED")
+    assert house.state() == before
 
 
 def _check_refusal(answer: Answer, door: Door, wanted: str) -> None:

@@ -1,6 +1,7 @@
 """Identifiers."""
 
 import time
+from collections import Counter
 
 import pytest
 
@@ -13,6 +14,18 @@ def test_a_new_id_has_the_form_of_an_id():
     made = new_id()
     assert len(made) == LENGTH
     assert is_id(made)
+
+
+def test_s32_a_hundred_thousand_ids_show_no_pattern_to_guess_by():
+    made = [new_id()[10:] for _ in range(100_000)]
+    assert len(set(made)) == len(made)
+    expected = len(made) / 32
+    for place in range(16):
+        counts = Counter(tail[place] for tail in made)
+        chi_square = (
+            sum((count - expected) ** 2 / expected for count in counts.values()) + (32 - len(counts)) * expected
+        )
+        assert chi_square < 100, (place, counts)  # 31 degrees of freedom: a fair draw is beyond it once in 10^8
 
 
 def test_ids_are_unique_also_within_a_millisecond():

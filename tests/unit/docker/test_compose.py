@@ -30,17 +30,19 @@ def command_of(service: dict[str, Any]) -> str:
     return command if isinstance(command, str) else " ".join(command)
 
 
-def test_only_nginx_publishes_ports(services: dict[str, dict[str, Any]]) -> None:
+def test_s135_only_nginx_publishes_ports(services: dict[str, dict[str, Any]]) -> None:
     assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
 
 
-def test_databases_are_on_a_network_without_a_way_out(compose: dict[str, Any]) -> None:
+def test_s135_databases_are_on_a_network_without_a_way_out(compose: dict[str, Any]) -> None:
     assert compose["networks"]["back"] == {"internal": True}
     for name in ("postgres", "redis"):
         assert compose["services"][name]["networks"] == ["back"]
 
 
-def test_every_service_is_read_only_without_capabilities_and_privileges(services: dict[str, dict[str, Any]]) -> None:
+def test_s134_every_service_is_read_only_without_capabilities_and_privileges(
+    services: dict[str, dict[str, Any]],
+) -> None:
     for name, service in services.items():
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -63,7 +65,7 @@ def test_the_product_runs_in_production_mode_after_its_migrations(services: dict
             assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully", name
 
 
-def test_redis_forgets_nothing_evicts_nothing_and_asks_for_a_password(services: dict[str, dict[str, Any]]) -> None:
+def test_s135_redis_forgets_nothing_evicts_nothing_and_asks_for_a_password(services: dict[str, dict[str, Any]]) -> None:
     command = command_of(services["redis"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
@@ -79,12 +81,12 @@ def test_long_running_services_tell_their_health(services: dict[str, dict[str, A
     assert {name for name, service in services.items() if "healthcheck" not in service} == {"migrate"}
 
 
-def test_no_secret_has_a_default(services: dict[str, dict[str, Any]]) -> None:
+def test_s134_no_secret_has_a_default(services: dict[str, dict[str, Any]]) -> None:
     text = (DOCKER / "compose.yml").read_text()
     assert not re.findall(r"\$\{\w*(?:PASSWORD|SECRET)\w*(?:\}|:?-)", text)
 
 
-def test_the_image_runs_as_nobody_in_particular_and_brings_no_tools() -> None:
+def test_s134_the_image_runs_as_nobody_in_particular_and_brings_no_tools() -> None:
     runtime = (DOCKER / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     assert re.search(r"^USER 10001:10001$", runtime, re.MULTILINE)
     assert "apt-get" not in runtime
@@ -101,7 +103,15 @@ def test_the_proxy_splits_rest_from_websockets_and_hides_the_metrics() -> None:
     assert 'proxy_set_header Sec-WebSocket-Extensions "";' in config
 
 
-def test_livekit_opens_rooms_only_for_meetings_and_reports_to_rest() -> None:
+def test_s117_the_proxy_gives_slow_clients_ten_seconds_and_passes_on_whole_requests() -> None:
+    config = (DOCKER / "nginx.conf").read_text()
+    for setting in ("client_header_timeout", "client_body_timeout"):
+        assert re.findall(rf"^\s*{setting} (\S+);", config, re.MULTILINE) == ["10s"]
+    assert "proxy_request_buffering off" not in config
+    assert re.search(r"^\s*limit_conn per_address \d+;", config, re.MULTILINE)
+
+
+def test_s14_livekit_opens_rooms_only_for_meetings_and_reports_to_rest() -> None:
     config = yaml.safe_load((DOCKER / "livekit.yaml").read_text())
     assert config["room"]["auto_create"] is False
     assert config["webhook"]["urls"] == ["http://rest:8000/api/v1/livekit/webhook"]
