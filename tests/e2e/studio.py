@@ -33,9 +33,7 @@ class Studio:
         """Let somebody enter the media room with a token, as LiveKit would; return the identity."""
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         identity, sources = claims["sub"], claims["video"]["canPublishSources"]
-        permission = api.ParticipantPermission(
-            can_publish=True, can_publish_sources=[SOURCES[name] for name in sources]
-        )
+        permission = api.ParticipantPermission(can_publish=True, can_publish_sources=[name.upper() for name in sources])
         who = api.ParticipantInfo(identity=identity, permission=permission)
         self.livekit.rooms.add(room.meeting_id)
         self.livekit.people[(room.meeting_id, identity)] = who

@@ -51,4 +51,4 @@ def test_s133_every_package_of_the_product_has_a_licence_that_lets_it_be_shipped
 def _licence(name: str) -> str:
     about = metadata(name)
     classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License ::")]
-    return " ".join([about.get("License-Expression") or "", about.get("License") or "", *classifiers])
+    return " ".join([*about.get_all("License-Expression", []), *about.get_all("License", []), *classifiers])
