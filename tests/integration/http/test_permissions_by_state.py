@@ -10,7 +10,6 @@ from tests.factories.house import OF_MEETINGS, House, furnish, plan
 from tests.factories.world import Answer, World
 from web.http.door import Door
 
-
 pytestmark = pytest.mark.once  # what is asked here does not depend on the database
 
 
