@@ -9,7 +9,7 @@ relay. The message carries only the row's id: the worker reads the payload here,
                                --lease over, or the message is delivered again--> running (the worker is gone)
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, String, Table, Text, delete, select, update
 
 from shared.core.database import METADATA, Id, Json, UtcDateTime
-from shared.core.ids import new_id
 from shared.core.messages import Job
 
 outbox = Table(
@@ -65,11 +64,11 @@ class Claim:
 _NEW = outbox.insert()
 
 
-def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Errand]:
-    """Insert a row per job and return what is to be sent after the commit."""
+def write(connection: Connection, jobs: Mapping[str, Job], now: datetime) -> list[Errand]:
+    """Insert a row per job, under the ids given, and return what is to be sent after the commit."""
     rows = [
         {
-            "id": new_id(),
+            "id": id_,
             "name": job.name,
             "lane": job.lane,
             "payload": job.payload(),
@@ -78,7 +77,7 @@ def write(connection: Connection, jobs: Sequence[Job], now: datetime) -> list[Er
             "next_at": now + timedelta(seconds=FIRST_RELAY_SECONDS),
             "created_at": now,
         }
-        for job in jobs
+        for id_, job in jobs.items()
     ]
     connection.execute(_NEW, rows)
     return [Errand(str(row["id"]), str(row["name"]), str(row["lane"])) for row in rows]

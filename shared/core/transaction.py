@@ -12,6 +12,7 @@ from shared.core import ledger, outbox, strict_json
 from shared.core.cache import Cache
 from shared.core.clock import Clock
 from shared.core.database import Database, insert_into
+from shared.core.ids import new_id
 from shared.core.keyring import Keyring
 from shared.core.ledger import Entry
 from shared.core.listeners import tell
@@ -61,7 +62,7 @@ class Transaction:
         self.signals: list[Signal] = []
         self.orders: list[str] = []
         self.errands: Sequence[Errand] = ()
-        self._jobs: list[Job] = []
+        self._jobs: dict[str, Job] = {}  # by the id of their outbox row
         self._last: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
@@ -126,9 +127,9 @@ class Transaction:
         self.entries += new
         return [Position(key, entry.seq) for entry in new]
 
-    def enqueue(self, job: Job) -> None:
-        """Decide that a job shall run; it leaves with the commit."""
-        self._jobs.append(job)
+    def enqueue(self, job: Job, *, row_id: str | None = None) -> None:
+        """Decide that a job shall run; it leaves with the commit. `row_id` names its outbox row."""
+        self._jobs[row_id or new_id()] = job
 
     def order(self, order: str) -> None:
         """Tell every web process, after the commit, to look at something at once (see shared.realtime.orders)."""

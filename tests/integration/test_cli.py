@@ -232,7 +232,7 @@ def test_the_doctor_misses_a_worker(well: Runtime) -> None:
 
 def test_the_doctor_sees_a_job_that_waits_for_too_long(well: Runtime) -> None:
     with well.transaction() as tx:
-        outbox.write(tx.connection, [DeleteRoom(room="r")], tx.now - timedelta(minutes=5))
+        outbox.write(tx.connection, {new_id(): DeleteRoom(room="r")}, tx.now - timedelta(minutes=5))
     told = examine(well)
 
     assert told.code == 1

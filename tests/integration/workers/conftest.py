@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from dev.process import free_port
 from dev.valkey import Valkey
 from shared.core import outbox
+from shared.core.ids import new_id
 from shared.core.messages import Job
 from shared.core.settings import Settings
 from shared.core.vitals import WORKER, is_alive, vitals
@@ -60,13 +61,13 @@ class Ground:
         """Do the same, as if their messages had got lost some seconds ago: soon only the relay can help."""
         before = self.runtime.now() - timedelta(seconds=outbox.FIRST_RELAY_SECONDS - 2)
         with self.runtime.database.connection() as connection:
-            return [errand.id for errand in outbox.write(connection, jobs, before)]
+            return [errand.id for errand in outbox.write(connection, {new_id(): job for job in jobs}, before)]
 
     def send_last_attempts(self, *jobs: Job, left: int = 1) -> list[str]:
         """Enqueue jobs that have failed before, so that `left` attempts are left; to fail really takes a minute."""
         failed = outbox.MAX_ATTEMPTS - left
         with self.runtime.database.connection() as connection:
-            errands = outbox.write(connection, jobs, self.runtime.now())
+            errands = outbox.write(connection, {new_id(): job for job in jobs}, self.runtime.now())
             ids = [errand.id for errand in errands]
             connection.execute(outbox.outbox.update().where(outbox.outbox.c.id.in_(ids)).values(attempts=failed))
         self.runtime.queue.dispatch(errands)

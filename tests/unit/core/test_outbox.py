@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection, Row, delete, exc, func, select, update
 
 from shared.core import outbox
+from shared.core.ids import new_id
 from shared.core.outbox import KEEP_DONE, LEASE_SECONDS, MAX_ATTEMPTS, Claim
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
@@ -32,7 +33,7 @@ NAME = DeleteRoom.name
 
 
 def put(connection: Connection, now: datetime, room: str = "r") -> str:
-    return outbox.write(connection, [DeleteRoom(room=room)], now)[0].id
+    return outbox.write(connection, {new_id(): DeleteRoom(room=room)}, now)[0].id
 
 
 def row_of(connection: Connection, row_id: str) -> Row:
@@ -46,7 +47,7 @@ def must_claim(connection: Connection, row_id: str, now: datetime) -> Claim:
 
 
 def test_a_written_job_is_a_pending_row_and_an_errand_that_carries_no_payload(connection, now) -> None:
-    first, second = outbox.write(connection, [DeleteRoom(room="a"), DeleteRoom(room="b")], now)
+    first, second = outbox.write(connection, {new_id(): DeleteRoom(room="a"), new_id(): DeleteRoom(room="b")}, now)
 
     assert (first.name, first.lane) == ("livekit.delete_room", "media")
     assert first.id != second.id

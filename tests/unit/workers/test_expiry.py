@@ -51,7 +51,7 @@ def add_keys(tx: Transaction, number: int) -> None:
 
 
 def add_done(tx: Transaction, number: int) -> None:
-    errands = outbox.write(tx.connection, [DeleteRoom(room="r")] * (number + 1), tx.now)
+    errands = outbox.write(tx.connection, {new_id(): DeleteRoom(room="r") for _ in range(number + 1)}, tx.now)
     done = [errand.id for errand in errands[1:]]
     change = {"state": "done", "finished_at": tx.now}
     tx.execute(outbox.outbox.update().where(outbox.outbox.c.id.in_(done)).values(**change))
