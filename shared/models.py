@@ -5,6 +5,7 @@ from shared.chat import models as chat
 from shared.core import idempotency, ledger, locks, outbox, vitals
 from shared.core.database import METADATA
 from shared.identity import models as identity
+from shared.jobs import models as jobs
 from shared.livekit import models as livekit
 from shared.meetings import models as meetings
 from shared.participants import attempts, tickets
@@ -19,6 +20,7 @@ __all__ = [
     "chat",
     "idempotency",
     "identity",
+    "jobs",
     "ledger",
     "livekit",
     "locks",

@@ -8,7 +8,9 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import web.chat.socket
+import web.jobs.socket
 import web.meetings.socket
+import web.participants.batch_routes
 import web.participants.socket
 import web.participants.waiting_socket
 import web.policies.socket
@@ -21,6 +23,7 @@ from web.http import admission, errors, health, limits, metrics, openapi, refusa
 from web.http.runtime import attach
 from web.identity.key_routes import blueprint as api_keys
 from web.identity.routes import blueprint as identity
+from web.jobs.routes import blueprint as jobs
 from web.livekit.routes import blueprint as livekit
 from web.livekit.webhook_routes import blueprint as livekit_webhook
 from web.meetings.routes import blueprint as meetings
@@ -40,6 +43,7 @@ BLUEPRINTS = (
     audit,
     participants,
     moderation,
+    jobs,
     chat,
     signals,
     livekit,

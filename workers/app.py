@@ -9,6 +9,7 @@ from celery import Celery
 from celery.signals import worker_init, worker_ready
 
 import workers.expiry
+import workers.jobs
 import workers.livekit
 import workers.meetings
 import workers.outbox

@@ -6,6 +6,7 @@ from shared.core import idempotency, outbox
 from shared.core.transaction import Transaction
 from shared.identity import api_keys
 from shared.identity import service as identity
+from shared.jobs import service as jobs
 from shared.livekit import inbox
 from shared.participants import attempts, tickets
 from shared.runtime import Runtime
@@ -25,14 +26,15 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
     identity.forget_expired,
     api_keys.forget_over,
     inbox.forget_old,
+    jobs.forget_old,
     _outbox,
 )
 
 
 @every(60, "expiry.forget")
 def forget(runtime: Runtime) -> int:
-    """Delete expired tickets, idempotency keys, sessions with their tokens, API keys that are long over, counts of
-    wrong passcodes, LiveKit's events and finished outbox rows."""
+    """Delete expired tickets, idempotency keys, sessions with their tokens, API keys that are over, counts of wrong
+    passcodes, old jobs, LiveKit's events and finished outbox rows."""
     return sum(_all(runtime, each) for each in FORGET)
 
 

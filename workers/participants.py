@@ -1,8 +1,9 @@
-"""Presence, kept true: dead processes, and people whose grace is over."""
+"""Presence, kept true: dead processes, and people whose grace is over; and what is done to many at once."""
 
-from shared.participants import heartbeat
+from shared.participants import batch, heartbeat
+from shared.participants.jobs import UpdateParticipants
 from shared.runtime import Runtime
-from workers.task import every
+from workers.task import every, outside
 
 
 @every(5, "participants.sweep_processes", lane="fast")
@@ -26,3 +27,12 @@ def sweep_stale(runtime: Runtime) -> int:
             if swept < heartbeat.SWEEP_LIMIT:
                 break
     return count
+
+
+@outside(UpdateParticipants)  # in transactions of its own: each chunk notes how far the job came, so none is done twice
+def update(runtime: Runtime, job: UpdateParticipants) -> None:
+    """Change many participants, chunk by chunk."""
+    is_more = True
+    while is_more:
+        with runtime.transaction() as tx:
+            is_more = batch.work_chunk(tx, job.job_id)

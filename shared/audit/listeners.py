@@ -19,6 +19,7 @@ from shared.participants.models import Participant
 from shared.participants.moderation_events import (
     BanSpread,
     GuestAccredited,
+    ManyChangesOrdered,
     PeopleInvited,
     PersonChanged,
     PersonPutOut,
@@ -109,6 +110,14 @@ def person_changed(tx: Transaction, event: PersonChanged) -> None:
     permission = permissions.PARTICIPANTS_CHANGE_ROLE if "role" in event.changes else permissions.PARTICIPANTS_MODERATE
     changes = {name: {"from": getattr(event.before, name), "to": getattr(event.after, name)} for name in event.changes}
     _done(tx, permission.name, event.by, Party.of(event.after), changes=changes)
+
+
+@listens_to(ManyChangesOrdered)
+def many_changes_ordered(tx: Transaction, event: ManyChangesOrdered) -> None:
+    """Write down what was ordered, once for all whom it is about; the job knows who was refused."""
+    ordered = {name: event.wish[name] for name in ("filter", "set") if name in event.wish}
+    told = {"job_id": event.job_id, "job": event.kind, "people": event.total, **ordered}
+    _done(tx, permissions.PARTICIPANTS_MODERATE.name, event.by, **told)
 
 
 @listens_to(PersonPutOut)

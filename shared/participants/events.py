@@ -1,5 +1,6 @@
 """What happens to participants."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -85,6 +86,26 @@ class ParticipantUpdated(MeetingEvent):
     def effect(self) -> str | None:
         """Have looked up anew what the person may do."""
         return effects.renew(self.participant.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParticipantsUpdated(MeetingEvent):
+    """Flags or rights of several people inside are different. `changes` holds for each of them, by participant id, what
+    is, and nothing else: an event about hundreds has to fit a frame.
+    """
+
+    type: ClassVar[str] = "participant_update"
+    changes: Mapping[str, Mapping[str, Any]]
+
+    def data(self) -> dict[str, Any]:
+        """Return who changed, and how."""
+        return {"participants": [{"participant_id": id_, **values} for id_, values in self.changes.items()]}
+
+    @property
+    def effect(self) -> str | None:
+        """Have looked up anew what people may do, where that changed."""
+        is_about_rights = any("can_chat" in values or "can_publish" in values for values in self.changes.values())
+        return effects.renew() if is_about_rights else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

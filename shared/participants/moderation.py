@@ -42,7 +42,7 @@ from shared.policies.remedies import refusal
 
 FLAGS = ("is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised")
 # What may be done to others: a host can take somebody's voice, picture and hand down, never put them up.
-_TAKES_AWAY = {"is_muted": True, "is_video_enabled": False, "is_screen_sharing": False, "is_hand_raised": False}
+TAKES_AWAY = {"is_muted": True, "is_video_enabled": False, "is_screen_sharing": False, "is_hand_raised": False}
 RIGHTS = ("can_publish", "can_chat")
 
 
@@ -78,7 +78,7 @@ def change(
         check_own_flags(get_policy(tx, scene.meeting), scene.target, flags)
     person = scene.target
     if rights:
-        flags = {**flags, **_taken_away(person, rights)}
+        flags = {**flags, **taken_away(person, rights)}
         person = _store(tx, person, rights)
     if flags:
         person = store_flags(tx, person, flags)
@@ -137,16 +137,16 @@ def _check(scene: _Scene, changes: Mapping[str, Any], flags: Mapping[str, bool])
         check_running(scene.meeting)
         if not target.is_inside:
             raise ParticipantNotFound("This person is not in the meeting.")
-        wrong = [name for name, value in flags.items() if scene.is_other and value is not _TAKES_AWAY[name]]
+        wrong = [name for name, value in flags.items() if scene.is_other and value is not TAKES_AWAY[name]]
         if wrong:
             raise refusal(InsufficientPermission, "themselves", "This only the person can do.", fields=wrong)
 
 
-def _taken_away(person: Participant, rights: Mapping[str, bool]) -> dict[str, bool]:
-    """Return the flags that end with a right."""
+def taken_away(person: Participant, rights: Mapping[str, bool]) -> dict[str, bool]:
+    """Return the flags that end with a right that is taken from somebody."""
     if rights.get("can_publish", True) or not person.is_inside:
         return {}
-    return {name: _TAKES_AWAY[name] for name in ("is_muted", "is_video_enabled", "is_screen_sharing")}
+    return {name: TAKES_AWAY[name] for name in ("is_muted", "is_video_enabled", "is_screen_sharing")}
 
 
 def _change_role(tx: Transaction, scene: _Scene, person: Participant, role: str) -> Participant:

@@ -29,6 +29,16 @@ class PersonChanged(_Act):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManyChangesOrdered(_Act):
+    """Flags or rights of many were ordered to be set; `wish` is what a job of the `kind` does, on about so many."""
+
+    job_id: str
+    kind: str
+    total: int
+    wish: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PersonPutOut(_Act):
     """Somebody was removed, or banned."""
 

@@ -154,6 +154,15 @@ CHAT_DELETE_ANY = _permission("chat.delete_any", "Delete any public message.", "
 REACTION_SEND = _permission("reaction.send", "Show a reaction.", "inside", scopes=("chat:write",))
 
 
+JOB_READ = _permission("job.read", "See how work stands that one asked for.", "anywhere", scopes=("participants:read",))
+JOB_CANCEL = _permission(
+    "job.cancel",
+    "Call off work that one asked for and that has not begun.",
+    "anywhere",
+    scopes=("participants:write",),
+)
+
+
 def may(person: Participant, permission: Permission) -> bool:
     """Tell whether somebody's role has a permission; where they are is `membership.check_permitted`'s question."""
     return person.role in permission.roles

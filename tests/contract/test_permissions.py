@@ -85,6 +85,8 @@ def test_removed_people_and_outsiders_find_no_meeting_but_where_one_enters():
         refused = {outcome(permission, "member", asker) for asker in ("removed", "outsider")}
         assert refused == ({"yes"} if permission.where == "anywhere" else {"404"}), permission.name
     assert {p.name for p in PERMISSIONS.values() if p.where == "anywhere"} == {
+        "job.cancel",
+        "job.read",
         "meeting.card",
         "meeting.create",
         "meeting.join",

@@ -24,6 +24,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/meetings/<meeting_id>/waiting-room/deny"): {"participant_ids": ["id"]},
     ("POST", "/meetings/<meeting_id>/waiting-room/message"): {"text": "soon"},
     ("PATCH", "/meetings/<meeting_id>/participants/<participant_id>"): {"is_muted": True},
+    ("POST", "/meetings/<meeting_id>/participants/batch"): {"filter": {}, "set": {"is_muted": True}},
     ("PUT", "/meetings/<meeting_id>/participants/status"): {"is_muted": True},
     ("POST", "/meetings/<meeting_id>/security/policy"): {"allow_anonymous_join": True},
     ("PATCH", "/meetings/<meeting_id>/security/policy"): {"mute_on_entry": True},
@@ -56,6 +57,9 @@ class House(NamedTuple):
             body = {**body, "participant_ids": [self.waiting]}
         path = path.replace("<meeting_id>", self.id).replace("<participant_id>", self.bystander)
         path = path.replace("<message_id>", self.messages.get(who, self.messages["host"]))
+        if "<job_id>" in path:
+            job_id = self.people["host"].post(f"/meetings/{self.id}/mute-all").data["job_id"]
+            path = path.replace("<job_id>", job_id)
         return door.method, path, body
 
     def ask(self, door: Door, who: str) -> Answer:

@@ -9,6 +9,7 @@ from shared.participants.events import (
     HandRaised,
     ParticipantJoined,
     ParticipantLeft,
+    ParticipantsUpdated,
     ParticipantUpdated,
     RoleChanged,
     ScreenShareChanged,
@@ -60,6 +61,25 @@ class PersonData(Schema):
     user_name = fields.String(required=True)
 
 
+class ChangedData(Schema):
+    """Who changed; of the rest there is what is different now, and nothing else."""
+
+    participant_id = Id(required=True)
+    is_muted = fields.Boolean()
+    is_video_enabled = fields.Boolean()
+    is_screen_sharing = fields.Boolean()
+    is_hand_raised = fields.Boolean()
+    hand_raised_at = Time(allow_none=True)
+    can_publish = fields.Boolean()
+    can_chat = fields.Boolean()
+
+
+class ManyChangedData(Schema):
+    """What a host did to many at once."""
+
+    participants = fields.List(fields.Nested(ChangedData), required=True)
+
+
 class OwnRoleData(ParticipantView):
     """You, with the role that you have now; `cursors` of streams that you hear from now on."""
 
@@ -94,6 +114,7 @@ class ConnectionStatusData(PersonData):
 
 
 announces(ParticipantView(), ParticipantJoined, ParticipantUpdated)
+announces(ManyChangedData(), ParticipantsUpdated)
 announces(OwnRoleData(), RoleChanged)
 announces(LeaveData(), ParticipantLeft)
 announces(HandData(), HandRaised)

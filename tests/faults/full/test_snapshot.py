@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from shared.participants.jobs import UpdateParticipants
 from tests.factories.world import Person, World
 from tests.faults.report import Figures, is_short
+from workers import app  # noqa: F401  registers every task
+from workers.task import run_job
 
 pytestmark = [pytest.mark.full, pytest.mark.postgres_only, pytest.mark.timeout(1800)]
 
@@ -54,7 +57,8 @@ class Mirror:
         elif kind == "join":
             roster[data["participant_id"]] = data
         elif kind in ("participant_update", "hand_raise", "screen_share"):
-            roster.get(data["participant_id"], {}).update({k: v for k, v in data.items() if k in SHOWN})
+            for one in data.get("participants", [data]):  # one, or those whom a batch changed
+                roster.get(one["participant_id"], {}).update({k: v for k, v in one.items() if k in SHOWN})
         elif kind == "meeting_status":
             known = self.state["meeting"]
             known.update({k: v for k, v in data.items() if k in known})
@@ -144,6 +148,11 @@ def _admit(world: World, meeting_id: str, people: list[Person], dice: random.Ran
     people[0].post(f"/meetings/{meeting_id}/waiting-room/admit", {"all": True})
 
 
+def _mute_all(world: World, meeting_id: str, people: list[Person], dice: random.Random) -> None:
+    accepted = people[0].post(f"/meetings/{meeting_id}/mute-all")
+    run_job(world.runtime, UpdateParticipants.name, accepted.data["job_id"])
+
+
 CHANGES: dict[str, Change] = {
     **{f"{name} {value}": _flags(**{name: value})
        for name in ("is_muted", "is_video_enabled", "is_screen_sharing", "is_hand_raised") for value in (True, False)},
@@ -162,6 +171,7 @@ CHANGES: dict[str, Change] = {
     "remove": _remove,
     "send back": _send_back,
     "admit": _admit,
+    "mute all": _mute_all,
 }  # fmt: skip
 
 

@@ -131,6 +131,12 @@ ACTS: dict[str, Act] = {
     "rules are replaced by a co-host": Act(rules("deputy", "POST"), 403, refused(POLICY)),
     # to somebody
     "a microphone is switched off": Act(patch("host", "ann", is_muted=True), 200, done(MODERATE, "Ann")),
+    "everybody is muted": Act(post("host", "/mute-all"), 202, done(MODERATE)),
+    "all hands are lowered": Act(post("deputy", "/lower-hands"), 202, done(MODERATE)),
+    "many are muted": Act(
+        post("host", "/participants/batch", filter={"role": "attendee"}, set={"is_muted": True}), 202, done(MODERATE)
+    ),
+    "everybody is muted by an attendee": Act(post("ann", "/mute-all"), 403, refused(MODERATE)),
     "a camera is switched off": Act(patch("host", "ann", is_video_enabled=False), 200, done(MODERATE, "Ann")),
     "a screen is taken down": Act(patch("host", "ann", is_screen_sharing=False), 200, done(MODERATE, "Ann")),
     "a hand is lowered": Act(patch("host", "ann", is_hand_raised=False), 200, done(MODERATE, "Ann")),

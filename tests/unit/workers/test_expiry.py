@@ -13,8 +13,10 @@ from shared.core.transaction import Transaction
 from shared.identity import service as identity
 from shared.identity.api_keys import KEEP
 from shared.identity.models import api_keys, refresh_tokens, sessions, users
+from shared.jobs.models import SUCCEEDED, jobs
 from shared.livekit.jobs import DeleteRoom
 from shared.livekit.models import inbox
+from shared.meetings.models import meetings
 from shared.participants.tickets import tickets
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
@@ -30,7 +32,7 @@ A_MOMENT = timedelta(seconds=1)
 def empty(bench: Runtime) -> None:
     """Nothing to forget is left of an earlier test."""
     with bench.transaction() as tx:
-        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox, api_keys):
+        for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox, api_keys, jobs):
             tx.execute(table.delete())
 
 
@@ -71,6 +73,20 @@ def add_api_keys(tx: Transaction, number: int) -> None:
     tx.execute(api_keys.insert(), [*rows, {"id": new_id(), "prefix": "alive", "revoked_at": None, **base}])
 
 
+def add_jobs(tx: Transaction, number: int) -> None:
+    host = {"id": new_id(), "email": f"{new_id().lower()}@example.com", "name": "Hosta", "password_hash": "none"}
+    tx.execute(users.insert().values(**host, is_active=True, created_at=tx.now))
+    meeting = {"id": new_id(), "host_id": host["id"], "title": "M", "created_at": tx.now}
+    tx.execute(meetings.insert().values(**meeting))
+    base = {
+        **{"kind": "k", "meeting_id": meeting["id"], "participant_id": new_id(), "user_name": "Hosta", "position": ""},
+        **{"wish": {}, "result": {}, "done": 0, "total": 0, "created_at": tx.now},
+    }
+    over = {"status": SUCCEEDED, "finished_at": tx.now}
+    rows = [{"id": new_id(), **base, **over} for _ in range(number)]
+    tx.execute(jobs.insert(), [*rows, {"id": new_id(), **base, "status": "queued", "finished_at": None}])
+
+
 @pytest.mark.parametrize(
     ("add", "table", "keep"),
     [
@@ -79,8 +95,9 @@ def add_api_keys(tx: Transaction, number: int) -> None:
         (add_done, outbox.outbox, DAY + A_MOMENT),
         (add_events, inbox, DAY),
         (add_api_keys, api_keys, KEEP + A_MOMENT),
+        (add_jobs, jobs, DAY + A_MOMENT),
     ],
-    ids=["tickets", "keys", "outbox", "events", "api keys"],
+    ids=["tickets", "keys", "outbox", "events", "api keys", "jobs"],
 )
 def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
     bench: Runtime, clock: FakeClock, add: Callable[[Transaction, int], None], table: Table, keep: timedelta
