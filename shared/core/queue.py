@@ -8,9 +8,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any, Self
 
 from celery import Celery
-from kombu import Exchange, Queue
+from celery.app.amqp import AMQP
+from kombu import Connection, Exchange, Queue
 
 from shared.core.background import Background
 from shared.core.outbox import Errand
@@ -24,9 +26,26 @@ TASK_TIME_LIMIT_SECONDS = 90
 VISIBILITY_TIMEOUT_SECONDS = 120  # longer than any task may run, or tasks start twice (M15)
 
 
+class SteadyConnection(Connection):
+    """A connection to the broker that is tried again every two seconds.
+
+    Celery lets its pauses grow to half a minute, for which a worker would take nothing though the broker is back; no
+    setting changes that.
+    """
+
+    def ensure_connection(self, *args: Any, **options: Any) -> Self:
+        """Connect, as kombu's does."""
+        connected: Self = super().ensure_connection(*args, **{"interval_step": 0, **options})  # type: ignore[no-untyped-call]
+        return connected
+
+
+class _Amqp(AMQP):  # type: ignore[misc]
+    Connection = SteadyConnection
+
+
 def make_celery(redis_url: str) -> Celery:
     """Return a Celery application with the product's transport settings; used by senders and by workers."""
-    app = Celery("parley", broker=redis_url)
+    app = Celery("parley", broker=redis_url, amqp=_Amqp)
     app.conf.update(
         task_queues=[Queue(lane, Exchange(lane), routing_key=lane) for lane in LANES],
         task_default_queue="default",
