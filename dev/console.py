@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 WIDTH = 8
-COLOURS = {"parley": "1", "valkey": "31", "migrate": "35", "web": "36", "worker": "32", "beat": "33"}
+COLOURS = {"parley": "1", "valkey": "31", "migrate": "35", "web": "36", "worker": "32", "webhooks": "34", "beat": "33"}
 
 
 class Console:

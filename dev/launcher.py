@@ -50,12 +50,16 @@ def product() -> Plan:
     """Return the plan of the product."""
     run = [sys.executable, "-m"]
     celery = [sys.executable, "-W", "ignore:You're running the worker with superuser", "-m", "celery", "-q"]
-    worker = ["-Q", LANES, "-c", "2", "-l", "WARNING", "--without-mingle", "--without-gossip"]
+    quiet = ["-l", "WARNING", "--without-mingle", "--without-gossip"]
+    worker = ["-Q", LANES, "-c", "2", *quiet]
+    # Apart, and with threads: they wait for servers of others, of which some never answer.
+    webhooks = ["-Q", "webhooks", "-P", "threads", "-c", "16", "-n", "webhooks@%h", *quiet]
     return Plan(
         prepare={"migrate": [*run, "flask", "--app", "wsgi", "db", "upgrade"]},
         programs={
             "web": [*run, "gunicorn", "-c", str(GUNICORN_CONFIG), "wsgi:app"],
             "worker": [*celery, "-A", "celery_app", "worker", *worker],
+            "webhooks": [*celery, "-A", "celery_app", "worker", *webhooks],
             "beat": [*celery, "-A", "celery_app", "beat", "-l", "WARNING", "-s", "var/beat/schedule"],
         },
         done={"migrate": lambda environ: is_current(environ["DATABASE_URL"], MIGRATIONS)},

@@ -12,6 +12,7 @@ from shared.participants import attempts, tickets
 from shared.participants import models as participants
 from shared.policies import models as policies
 from shared.realtime import presence
+from shared.webhooks import models as webhooks
 
 __all__ = [
     "METADATA",
@@ -31,4 +32,5 @@ __all__ = [
     "presence",
     "tickets",
     "vitals",
+    "webhooks",
 ]

@@ -17,7 +17,7 @@ from shared.core.settings import Settings, default_of, environment_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
-LANES = "fast,default,media,maintenance"
+LANES = "fast,default,media,maintenance,webhooks"
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:

@@ -34,6 +34,7 @@ from web.policies.card_routes import blueprint as card
 from web.policies.routes import blueprint as policies
 from web.realtime import asyncapi, gateway
 from web.signals.routes import blueprint as signals
+from web.webhooks.routes import blueprint as webhooks
 
 BLUEPRINTS = (
     identity,
@@ -49,6 +50,7 @@ BLUEPRINTS = (
     signals,
     livekit,
     livekit_webhook,
+    webhooks,
 )
 
 

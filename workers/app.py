@@ -1,6 +1,7 @@
 """The Celery application of worker and beat: tasks by name, one runtime per process."""
 
 import os
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,7 +14,8 @@ import workers.jobs
 import workers.livekit
 import workers.meetings
 import workers.outbox
-import workers.participants  # noqa: F401  registers the tasks
+import workers.participants
+import workers.webhooks  # noqa: F401  registers the tasks
 from shared.core.logging import bind_contextvars, clear_contextvars
 from shared.core.queue import make_celery
 from shared.core.settings import Settings
@@ -32,12 +34,14 @@ class Runtimes:
         self._build = build
         self._pid = 0
         self._runtime: Runtime | None = None
+        self._lock = threading.Lock()  # the lane of webhooks is worked on by threads
 
     def get(self) -> Runtime:
         """Return this process's runtime."""
-        if self._runtime is None or self._pid != os.getpid():
-            self._runtime, self._pid = self._build(), os.getpid()
-        return self._runtime
+        with self._lock:
+            if self._runtime is None or self._pid != os.getpid():
+                self._runtime, self._pid = self._build(), os.getpid()
+            return self._runtime
 
 
 def configure(settings: Settings) -> Celery:

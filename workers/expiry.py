@@ -10,6 +10,7 @@ from shared.jobs import service as jobs
 from shared.livekit import inbox
 from shared.participants import attempts, tickets
 from shared.runtime import Runtime
+from shared.webhooks import endpoints
 from workers.task import every
 
 CHUNKS = 200
@@ -27,6 +28,7 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
     api_keys.forget_over,
     inbox.forget_old,
     jobs.forget_old,
+    endpoints.forget_old,
     _outbox,
 )
 
@@ -34,7 +36,7 @@ FORGET: tuple[Callable[[Transaction], int], ...] = (
 @every(60, "expiry.forget")
 def forget(runtime: Runtime) -> int:
     """Delete expired tickets, idempotency keys, sessions with their tokens, API keys that are over, counts of wrong
-    passcodes, old jobs, LiveKit's events and finished outbox rows."""
+    passcodes, old jobs, LiveKit's events, old deliveries of webhooks and finished outbox rows."""
     return sum(_all(runtime, each) for each in FORGET)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from shared.core.streams import meeting_stream
 
-Lane = Literal["fast", "default", "media", "maintenance"]
+Lane = Literal["fast", "default", "media", "maintenance", "webhooks"]
 JOBS: dict[str, type["Job"]] = {}
 
 

@@ -19,7 +19,7 @@ from shared.core.outbox import Errand
 
 log = logging.getLogger(__name__)
 
-LANES = ("fast", "default", "media", "maintenance")
+LANES = ("fast", "default", "media", "maintenance", "webhooks")
 BACKLOG = 10_000  # errands waiting in memory; beyond it the relay takes over
 OPEN_SECONDS = 2.0
 TASK_TIME_LIMIT_SECONDS = 90

@@ -82,6 +82,9 @@ class Settings:
     livekit_api_key: str = setting("LIVEKIT_API_KEY", "", "LiveKit API key.")
     livekit_api_secret: str = setting("LIVEKIT_API_SECRET", "", "LiveKit API secret.", secret=True)
     livekit_token_ttl: int = setting("LIVEKIT_TOKEN_TTL", 600, "Seconds a media token lives, 600 at most.")
+    webhook_allow_private: bool = setting(
+        "WEBHOOK_ALLOW_PRIVATE", False, "Let webhooks lead to private addresses and to this machine."
+    )
     http_max_in_flight: int = setting(
         "HTTP_MAX_IN_FLIGHT", 8, "Requests one process works on at once; half of them for one meeting at most."
     )

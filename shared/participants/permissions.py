@@ -153,6 +153,13 @@ CHAT_DELETE = _permission("chat.delete", "Delete one's own messages.", "inside",
 CHAT_DELETE_ANY = _permission("chat.delete_any", "Delete any public message.", "inside", STAFF)
 REACTION_SEND = _permission("reaction.send", "Show a reaction.", "inside", scopes=("chat:write",))
 
+WEBHOOKS_MANAGE = _permission(
+    "webhooks.manage", "Make, read and change one's own webhooks.", "anywhere", scopes=("webhooks:write",)
+)
+WEBHOOKS_SUBSCRIBE = _permission(
+    "webhooks.subscribe", "Have a webhook told what happens in the meeting.", "member", _ONLY_HOST
+)
+
 
 JOB_READ = _permission("job.read", "See how work stands that one asked for.", "anywhere", scopes=("participants:read",))
 JOB_CANCEL = _permission(

@@ -43,7 +43,7 @@ BOUNDED = settings(
 )
 TAGS = [
     *("auth", "api-keys", "meetings", "policies", "audit", "card"),
-    *("participants", "moderation", "jobs", "chat", "signals", "livekit"),
+    *("participants", "moderation", "jobs", "chat", "signals", "livekit", "webhooks"),
 ]
 # Nothing is sent there that could be wrong.
 TAKES_NOTHING = {"card", "jobs"}

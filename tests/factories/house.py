@@ -28,6 +28,9 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/meetings/<meeting_id>/participants/status"): {"is_muted": True},
     ("POST", "/meetings/<meeting_id>/security/policy"): {"allow_anonymous_join": True},
     ("PATCH", "/meetings/<meeting_id>/security/policy"): {"mute_on_entry": True},
+    ("POST", "/webhooks"): {"url": "https://203.0.114.7/hook", "events": ["chat.message"]},
+    ("PATCH", "/webhooks/<webhook_id>"): {"description": "Changed"},
+    ("POST", "/webhooks/<webhook_id>/replay"): {"from_seq": 1, "meeting_id": "id"},
     ("POST", "/meetings/<meeting_id>/security/policy/simulate"): {"policy": {"mute_on_entry": True}},
 }
 OF_MEETINGS = [door for door in DOORS if "<meeting_id>" in door.path]
@@ -56,11 +59,19 @@ class House(NamedTuple):
         if body and body.get("participant_ids"):
             body = {**body, "participant_ids": [self.waiting]}
         path = path.replace("<meeting_id>", self.id).replace("<participant_id>", self.bystander)
+        if "<webhook_id>" in path:
+            path = path.replace("<webhook_id>", self._webhook_of(who))
+        if body and "from_seq" in body:
+            body = {**body, "meeting_id": self.id}
         path = path.replace("<message_id>", self.messages.get(who, self.messages["host"]))
         if "<job_id>" in path:
             job_id = self.people["host"].post(f"/meetings/{self.id}/mute-all").data["job_id"]
             path = path.replace("<job_id>", job_id)
         return door.method, path, body
+
+    def _webhook_of(self, who: str) -> str:
+        made = self.people[who].post("/webhooks", BODIES["POST", "/webhooks"])
+        return str(made.data["webhook_id"]) if made.status == 201 else UNKNOWN
 
     def ask(self, door: Door, who: str) -> Answer:
         """Send the request of a door as somebody."""

@@ -10,7 +10,7 @@ import yaml
 pytestmark = pytest.mark.once
 
 DOCKER = Path(__file__).resolve().parents[3] / "docker"
-PRODUCT = {"rest", "ws", "worker", "beat", "migrate"}
+PRODUCT = {"rest", "ws", "worker", "webhooks", "beat", "migrate"}
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,11 @@ def test_s135_redis_forgets_nothing_evicts_nothing_and_asks_for_a_password(servi
     assert "requirepass" in command
 
 
-def test_one_worker_serves_every_lane_and_beat_is_replicable(services: dict[str, dict[str, Any]]) -> None:
+def test_every_lane_is_served_and_beat_is_replicable(
+    services: dict[str, dict[str, Any]],
+) -> None:
     assert "--queues=fast,default,media,maintenance" in command_of(services["worker"])
+    assert "--queues=webhooks --pool=threads" in command_of(services["webhooks"])
     assert "--scheduler=redbeat.RedBeatScheduler" in command_of(services["beat"])
 
 
