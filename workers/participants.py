@@ -1,9 +1,22 @@
-"""Presence, kept true: dead processes, and people whose grace is over; and what is done to many at once."""
+"""Presence, kept true: dead processes, and people whose grace is over. What is done to many at once. And meetings that
+nobody looks after.
+"""
 
-from shared.participants import batch, heartbeat
+import logging
+from collections.abc import Callable
+
+from shared.core.errors import DomainError
+from shared.core.transaction import Transaction
+from shared.participants import batch, heartbeat, unattended
+from shared.participants.escalation import escalate
+from shared.participants.handover import end_idle as end_if_idle
+from shared.participants.handover import hand_over as hand_over_one
 from shared.participants.jobs import UpdateParticipants
+from shared.participants.unattended import Find
 from shared.runtime import Runtime
 from workers.task import every, outside
+
+log = logging.getLogger(__name__)
 
 
 @every(5, "participants.sweep_processes", lane="fast")
@@ -36,3 +49,40 @@ def update(runtime: Runtime, job: UpdateParticipants) -> None:
     while is_more:
         with runtime.transaction() as tx:
             is_more = batch.work_chunk(tx, job.job_id)
+
+
+@every(2, "participants.hand_over", lane="fast")
+def hand_over(runtime: Runtime) -> int:
+    """Give meetings whose hosts have left another host, or end them, as their policy says."""
+    return _see_to(runtime, unattended.without_host, hand_over_one)
+
+
+@every(5, "participants.escalate_waiting", lane="fast")
+def escalate_waiting(runtime: Runtime) -> int:
+    """Do for those whom nobody has answered what the policy says."""
+    return _see_to(runtime, unattended.without_answer, escalate)
+
+
+@every(5, "participants.end_idle", lane="fast")
+def end_idle(runtime: Runtime) -> int:
+    """End meetings that nobody has been in for as long as their policy says."""
+    return _see_to(runtime, unattended.without_people, end_if_idle)
+
+
+def _see_to(runtime: Runtime, find: Find, act: Callable[[Transaction, str], int]) -> int:
+    """Act on every meeting that is found, each in a transaction of its own. Returns how much was done."""
+    after: str | None = ""
+    count = 0
+    while after is not None:
+        with runtime.reading() as tx:
+            page = find(tx, after)
+        for meeting_id in page.due:
+            try:
+                with runtime.transaction() as tx:
+                    count += act(tx, meeting_id)
+            except DomainError:
+                continue  # it is over meanwhile
+            except Exception:  # it must not keep those behind it waiting; it comes again by itself
+                log.exception("meeting_not_seen_to", extra={"meeting_id": meeting_id})
+        after = page.last
+    return count

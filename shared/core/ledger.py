@@ -128,6 +128,14 @@ def close_streams(connection: Connection, meeting_id: str) -> None:
     connection.execute(update(streams).where(streams.c.meeting_id == meeting_id).values(closed=True))
 
 
+_HELD = select(streams.c.key).where(one_of(streams.c.key, "keys")).order_by(streams.c.key).with_for_update()
+
+
+def hold(connection: Connection, keys: Iterable[str]) -> None:
+    """Lock streams until the commit, in the order of their keys; those without an event yet are nobody's."""
+    connection.execute(_HELD, {"keys": list(keys)}).all()
+
+
 def redact(connection: Connection, stream: str, seq: int, data: str) -> None:
     """Replace what an event said by a tombstone; its number and type stay, so the stream keeps no hole."""
     connection.execute(update(events).where(events.c.stream == stream, events.c.seq == seq).values(data=data))

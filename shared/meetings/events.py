@@ -21,6 +21,13 @@ class MeetingCreated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MeetingEndBegun(Event):
+    """A meeting is ending in this transaction. Before anything is told, listeners lock what they will change."""
+
+    meeting_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _StatusEvent(MeetingEvent):
     """`guest_id` is the participant who caused it, when that is a co-host without an account; it is told to nobody."""
 

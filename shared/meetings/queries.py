@@ -68,6 +68,19 @@ def lock_series(tx: Transaction, series_id: str) -> list[Meeting]:
     return found
 
 
+_ONE_RUNNING = _ONE.where(meetings.c.status == IN_PROGRESS).with_for_update(
+    of=meetings, key_share=True, skip_locked=True
+)
+
+
+def lock_if_running(tx: Transaction, meeting_id: str) -> Meeting | None:
+    """Return the meeting with its row locked as by `lock_meeting`; None when it does not run, or somebody else holds
+    it: for what comes again by itself.
+    """
+    row = tx.first(_ONE_RUNNING, {"meeting_id": meeting_id})
+    return None if row is None else Meeting.of(row)
+
+
 def soon_and_running(tx: Transaction, after_id: str, limit: int = 500) -> list[str]:
     """Return the ids of meetings that run or begin within ten minutes, in the order of their ids, behind `after_id`."""
     soon = and_(meetings.c.status == SCHEDULED, meetings.c.scheduled_start.between(tx.now - SOON, tx.now + SOON))

@@ -17,7 +17,14 @@ from shared.core.ids import new_id
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingAlreadyActive, MeetingEnded, MeetingNotActive
-from shared.meetings.events import MeetingCancelled, MeetingChanged, MeetingCreated, MeetingFinished, MeetingStarted
+from shared.meetings.events import (
+    MeetingCancelled,
+    MeetingChanged,
+    MeetingCreated,
+    MeetingEndBegun,
+    MeetingFinished,
+    MeetingStarted,
+)
 from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, SCHEDULED, Meeting, meetings
 from shared.meetings.queries import get_meeting, lock_meeting
 
@@ -156,6 +163,7 @@ def end(tx: Transaction, meeting_id: str, actor_id: str | None, guest_id: str | 
     if ended.rowcount == 0:
         check_running(meeting)
         raise MeetingNotActive  # it was started between the two statements; the end came first
+    tx.emit(MeetingEndBegun(meeting_id=meeting_id))
     by: dict[str, Any] = {"actor_id": actor_id, "guest_id": guest_id}
     tx.emit(MeetingFinished(meeting_id=meeting_id, **by, meeting=meeting, ended_at=tx.now))
     ledger.close_streams(tx.connection, meeting_id)

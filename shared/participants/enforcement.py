@@ -10,14 +10,27 @@ from shared.participants.media import align
 from shared.participants.models import JOINED, STAFF, WAITING, Participant, participants
 from shared.participants.moderation import put_out
 from shared.policies.events import PolicyChanged
-from shared.policies.models import HOST, NONE
+from shared.policies.models import HOST, NONE, Policy
+
+
+def concerns_those_inside(before: Policy, after: Policy) -> bool:
+    """Tell whether a change may take something from somebody who is inside, or waits."""
+    return bool(
+        set(after.blocked_users) - set(before.blocked_users)
+        or _media_rules(after) != _media_rules(before)
+        or (before.enable_hand_raise and not after.enable_hand_raise)
+    )
+
+
+def _media_rules(policy: Policy) -> tuple[str, bool]:
+    return policy.screen_share_permissions, policy.disable_camera
 
 
 def enforce(tx: Transaction, event: PolicyChanged) -> None:
-    """Put out who is blocked now, take down screens and hands that are no longer allowed.
+    """Put out who is blocked now, take down screens, cameras and hands that are no longer allowed.
 
-    The caller holds the meeting row. Emits what `put_out` emits, ParticipantUpdated with ScreenShareChanged and
-    HandRaised.
+    The caller holds the meeting row, and the places if the change concerns those inside. Emits what `put_out` emits,
+    ParticipantUpdated with ScreenShareChanged and HandRaised.
     """
     before, after = event.before, event.after
     blocked = set(after.blocked_users) - set(before.blocked_users)
@@ -30,8 +43,8 @@ def enforce(tx: Transaction, event: PolicyChanged) -> None:
             participants.c.status.in_((JOINED, WAITING)),
         ):
             put_out(tx, person, ban=False, actor_id=event.actor_id)
-    if after.screen_share_permissions != before.screen_share_permissions:
-        _change_screens(tx, event)
+    if _media_rules(after) != _media_rules(before):
+        _change_media(tx, event)
     if before.enable_hand_raise and not after.enable_hand_raise:
         _lower_hands(tx, event)
 
@@ -41,16 +54,18 @@ def _people(tx: Transaction, event: PolicyChanged, *conditions: ColumnElement[bo
     return [Participant.of(row) for row in tx.all(query.order_by(participants.c.id))]
 
 
-def _change_screens(tx: Transaction, event: PolicyChanged) -> None:
+def _change_media(tx: Transaction, event: PolicyChanged) -> None:
+    inside, is_no_host = participants.c.status == JOINED, participants.c.role.not_in(STAFF)
     permission = event.after.screen_share_permissions
-    inside = participants.c.status == JOINED
     if permission in (HOST, NONE):
-        refused = [inside, participants.c.is_screen_sharing]
-        if permission == HOST:
-            refused.append(participants.c.role.not_in(STAFF))
+        refused = [inside, participants.c.is_screen_sharing, *([is_no_host] if permission == HOST else [])]
         stopped = _store(tx, _people(tx, event, *refused), is_screen_sharing=False)
         tx.emit_all([ParticipantUpdated(**_told(event, person)) for person in stopped])
         tx.emit_all([ScreenShareChanged(**_told(event, person)) for person in stopped])
+    if event.after.disable_camera:
+        seen = _people(tx, event, inside, is_no_host, participants.c.is_video_enabled)
+        hidden = _store(tx, seen, is_video_enabled=False)
+        tx.emit_all([ParticipantUpdated(**_told(event, person)) for person in hidden])
     for person in _people(tx, event, inside):
         align(tx, person)
 

@@ -48,7 +48,7 @@ def set_my_flags(tx: Transaction, meeting_id: str, actor: Actor, flags: Flags) -
     """Set the actor's own flags.
 
     Emits ParticipantUpdated, and with them HandRaised or ScreenShareChanged for those who only wait for that.
-    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ScreenShareDisabled, HandRaiseDisabled.
+    Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, and what `check` raises.
     """
     membership = get_permitted(tx, meeting_id, actor, permissions.PARTICIPANTS_UPDATE_SELF)
     given = flags.given()
@@ -72,21 +72,28 @@ _PUBLISHING = {"is_muted": False, "is_video_enabled": True, "is_screen_sharing":
 
 def check(policy: Policy, me: Participant, given: Mapping[str, bool]) -> None:
     """Raise what keeps somebody from setting their own flags: ScreenShareDisabled, HandRaiseDisabled,
-    InsufficientPermission (the voice was taken away).
+    InsufficientPermission (the voice was taken away, cameras are off).
     """
     if not me.can_publish and any(given.get(name) is value for name, value in _PUBLISHING.items()):
         raise refusal(InsufficientPermission, "can_publish")
     is_staff = permissions.may(me, permissions.POLICY_HOST_ONLY)
     if given.get("is_screen_sharing") and not permits(policy.screen_share_permissions, is_staff=is_staff):
         raise refusal(ScreenShareDisabled, "screen_share_permissions")
+    if given.get("is_video_enabled") and policy.disable_camera and not is_staff:
+        raise refusal(InsufficientPermission, "disable_camera", "Cameras are switched off in this meeting.")
     if given.get("is_hand_raised") and not policy.enable_hand_raise:
         raise refusal(HandRaiseDisabled, "enable_hand_raise")
 
 
 def no_longer_allowed(policy: Policy, me: Participant) -> dict[str, bool]:
     """Return the flags of somebody inside that end because they have another role now."""
-    may_share = permits(policy.screen_share_permissions, is_staff=permissions.may(me, permissions.POLICY_HOST_ONLY))
-    return {"is_screen_sharing": False} if me.is_inside and me.is_screen_sharing and not may_share else {}
+    if not me.is_inside or permissions.may(me, permissions.POLICY_HOST_ONLY):
+        return {}
+    allowed = {
+        "is_screen_sharing": permits(policy.screen_share_permissions, is_staff=False),
+        "is_video_enabled": not policy.disable_camera,
+    }
+    return {name: False for name, is_allowed in allowed.items() if getattr(me, name) and not is_allowed}
 
 
 def store_flags(tx: Transaction, me: Participant, given: dict[str, bool]) -> Participant:

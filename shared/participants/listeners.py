@@ -9,17 +9,18 @@ from shared.core.transaction import Transaction
 from shared.identity.events import UserRegistered
 from shared.livekit.events import LiveKitReported
 from shared.livekit.jobs import DeleteRoom
-from shared.meetings.events import MeetingCreated, MeetingFinished
-from shared.participants.enforcement import enforce
+from shared.meetings.events import MeetingCreated, MeetingEndBegun, MeetingFinished
+from shared.participants.enforcement import concerns_those_inside, enforce
 from shared.participants.events import ParticipantBanned
 from shared.participants.invitations import invite, redeem
 from shared.participants.leaving import end_stays
+from shared.participants.locking import lock_places
 from shared.participants.media import answer_arrival
 from shared.participants.models import HOST, JOINED, LEFT, WAITING, participants, stays
 from shared.participants.series import ban_everywhere, inherit_bans
 from shared.participants.service import add_place
 from shared.participants.waiting_events import WaitedInVain
-from shared.policies.events import PolicyChanged
+from shared.policies.events import PolicyChangeBegun, PolicyChanged
 
 
 @listens_to(MeetingCreated)
@@ -41,6 +42,12 @@ def ban_from_the_whole_series(tx: Transaction, event: ParticipantBanned) -> None
 def redeem_invitations(tx: Transaction, event: UserRegistered) -> None:
     """Whoever was invited before having an account is a member from the start."""
     redeem(tx, event.user_id, event.email, event.name)
+
+
+@listens_to(MeetingEndBegun)
+def hold_all_places(tx: Transaction, event: MeetingEndBegun) -> None:
+    """All of them are about to be left."""
+    lock_places(tx, event.meeting_id, participants.c.status.in_((JOINED, WAITING)))
 
 
 @listens_to(MeetingFinished)
@@ -89,6 +96,13 @@ def send_out_who_does_not_belong_there(tx: Transaction, event: LiveKitReported) 
     """LiveKit lets in whoever holds a token; whether they may be there now is looked up when they are."""
     if event.report.type == "participant_joined":
         answer_arrival(tx, event.report)
+
+
+@listens_to(PolicyChangeBegun)
+def hold_the_places_that_the_policy_may_change(tx: Transaction, event: PolicyChangeBegun) -> None:
+    """Whoever holds one now finishes first; whoever comes later finds the new rules."""
+    if event.meeting.is_running and concerns_those_inside(event.before, event.after):
+        lock_places(tx, event.meeting.id, participants.c.status.in_((JOINED, WAITING)))
 
 
 @listens_to(PolicyChanged)

@@ -19,6 +19,7 @@ from shared.policies.models import Policy
 from shared.policies.service import permits
 
 SPEAK = ("microphone", "camera")
+SPEAK_ONLY: tuple[str, ...] = ("microphone",)
 PRESENT = ("screen_share", "screen_share_audio")
 
 
@@ -88,4 +89,6 @@ def sources_for(me: Participant, policy: Policy) -> tuple[str, ...]:
     """Return what a participant may publish; nothing when a host has taken that away."""
     if not me.can_publish:
         return ()
-    return SPEAK + PRESENT if permits(policy.screen_share_permissions, is_staff=may(me, POLICY_HOST_ONLY)) else SPEAK
+    is_staff = may(me, POLICY_HOST_ONLY)
+    sources = SPEAK if is_staff or not policy.disable_camera else SPEAK_ONLY
+    return sources + PRESENT if permits(policy.screen_share_permissions, is_staff=is_staff) else sources

@@ -55,6 +55,7 @@ participants = Table(
     Column("joined_at", UtcDateTime),
     Column("left_at", UtcDateTime),
     Column("waiting_since", UtcDateTime),
+    Column("escalated_at", UtcDateTime),  # when the policy saw to it that nobody had answered; counts for this wait
     Column("presence", String(12)),  # null: has never had a WebSocket in this stay
     Column("disconnected_at", UtcDateTime),
     Column("media_identity", String(40)),  # LiveKit identity of this stay: random, so it tells nothing

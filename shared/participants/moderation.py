@@ -29,6 +29,7 @@ from shared.participants.events import (
 from shared.participants.flags import check as check_own_flags
 from shared.participants.flags import no_longer_allowed, store_flags
 from shared.participants.leaving import free_seat, take_out
+from shared.participants.locking import lock_in_series
 from shared.participants.media import align
 from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
@@ -152,6 +153,14 @@ def taken_away(person: Participant, rights: Mapping[str, bool]) -> dict[str, boo
 def _change_role(tx: Transaction, scene: _Scene, person: Participant, role: str) -> Participant:
     if person.role == HOST and _count_hosts(tx, scene.meeting.id) == 1:
         raise InsufficientPermission("A meeting has at least one host.", details={"rule": "last_host"})
+    return give_role(tx, scene.meeting, person, role, scene.me.user_id)
+
+
+def give_role(tx: Transaction, meeting: Meeting, person: Participant, role: str, actor_id: str | None) -> Participant:
+    """Give somebody another role, and the seat that it needs or frees; `actor_id` is None when the policy does it.
+
+    The caller holds the meeting row, and tells the others. Emits RoleChanged. Raises MaxParticipantsReached.
+    """
     was_staff = person.is_staff
     person = _store(tx, person, {"role": role})
     cursors: dict[str, int] = {}
@@ -160,8 +169,8 @@ def _change_role(tx: Transaction, scene: _Scene, person: Participant, role: str)
         hosts = hosts_stream(person.meeting_id)
         cursors["hosts"] = ledger.heads(tx.connection, [hosts])[hosts]
     if person.is_inside and was_staff and not person.is_staff:
-        take_seat(tx, scene.meeting, get_policy(tx, scene.meeting))
-    tx.emit(RoleChanged(meeting_id=person.meeting_id, actor_id=scene.me.user_id, participant=person, cursors=cursors))
+        take_seat(tx, meeting, get_policy(tx, meeting))
+    tx.emit(RoleChanged(meeting_id=person.meeting_id, actor_id=actor_id, participant=person, cursors=cursors))
     return person
 
 
@@ -181,7 +190,8 @@ def remove(
     tx: Transaction, meeting_id: str, actor: Actor, participant_id: str, *, ban: bool, reason: str | None
 ) -> Participant:
     """Put somebody out of the meeting, its waiting room, or the list of the invited; with `ban` no door lets them in
-    again, nor into another meeting of its series, whose rows are locked for that. Safe to repeat.
+    again, nor into another meeting of its series: their rows are locked for that, with the person's places and the
+    streams of those inside (docs/adr/0018). Safe to repeat.
 
     Emits what `put_out` emits, PersonPutOut, and ParticipantBanned. Raises MeetingNotFound, InsufficientPermission
     (hosts cannot be removed), MeetingEnded, InvalidMeetingState, ParticipantNotFound.
@@ -191,6 +201,9 @@ def remove(
         raise refusal(InsufficientPermission, "target_role", "A host cannot be removed.")
     if not scene.is_other:
         raise refusal(InsufficientPermission, "oneself", "You cannot remove yourself.")
+    series_id, user_id = scene.meeting.series_id, scene.target.user_id
+    if ban and series_id is not None and user_id is not None:
+        lock_in_series(tx, series_id, user_id)
     out = put_out(tx, scene.target, ban=ban, actor_id=actor.user_id, reason=reason)
     if ban:
         tx.emit(ParticipantBanned(meeting=scene.meeting, participant=out, actor_id=actor.user_id))

@@ -17,6 +17,7 @@ from shared.participants import permissions
 from shared.participants.entering import enter, full, take_seat
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.leaving import take_out
+from shared.participants.locking import lock_places
 from shared.participants.membership import Membership, get_permitted
 from shared.participants.models import DENIED, WAITING, Participant, participants
 from shared.participants.moderation_events import PersonSentBack, WaitersAddressed, WaitersAdmitted, WaitersDenied
@@ -72,7 +73,7 @@ def admit(tx: Transaction, meeting_id: str, actor: Actor, participant_ids: Seque
         answered.admitted.append(inside)
     if answered.waiting and not answered.admitted:
         raise full(policy)
-    _decided(tx, actor, answered.admitted, "admitted")
+    _decided(tx, actor.user_id, answered.admitted, "admitted")
     tx.emit(WaitersAdmitted(meeting_id=meeting_id, by=locked.me, people=tuple(answered.admitted)))
     return answered
 
@@ -85,7 +86,18 @@ def deny(
     Emits Refused and EntryDecided for each, QueueMoved for those who wait on, and WaitersDenied. Raises as `admit`.
     """
     me = _lock(tx, meeting_id, actor, permissions.WAITING_ROOM_ANSWER).me
-    chosen = _chosen(tx, meeting_id, participant_ids)
+    denied = turn_away(tx, _chosen(tx, meeting_id, participant_ids), reason, actor.user_id)
+    tx.emit(WaitersDenied(meeting_id=meeting_id, by=me, people=tuple(denied), reason=reason))
+    return denied
+
+
+def turn_away(
+    tx: Transaction, chosen: Sequence[Participant], reason: str | None, actor_id: str | None = None
+) -> list[Participant]:
+    """Deny people who wait; `actor_id` is None when the policy does. The caller holds the meeting row and their places.
+
+    Emits Refused and EntryDecided for each, and QueueMoved for those who wait on.
+    """
     rows = tx.all(
         update(participants)
         .where(participants.c.id.in_([person.id for person in chosen]))
@@ -94,9 +106,8 @@ def deny(
     )
     denied = [Participant.of(row) for row in rows]
     for person in denied:
-        tx.emit(Refused(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, reason=reason))
-    _decided(tx, actor, denied, "denied")
-    tx.emit(WaitersDenied(meeting_id=meeting_id, by=me, people=tuple(denied), reason=reason))
+        tx.emit(Refused(meeting_id=person.meeting_id, actor_id=actor_id, participant=person, reason=reason))
+    _decided(tx, actor_id, denied, "denied")
     return denied
 
 
@@ -161,8 +172,12 @@ def _lock(tx: Transaction, meeting_id: str, actor: Actor, permission: Permission
 
 
 def _chosen(tx: Transaction, meeting_id: str, participant_ids: Sequence[str] | None) -> list[Participant]:
-    """Return those who wait and are meant, in the order of the queue. Raises ParticipantNotFound."""
+    """Return those who wait and are meant, in the order of the queue, with their places locked.
+
+    Raises ParticipantNotFound.
+    """
     waiting = [waiter.participant for waiter in waiters(tx, meeting_id)]
+    lock_places(tx, meeting_id, participants.c.status == WAITING)
     if participant_ids is None:
         return waiting
     wanted = set(participant_ids)
@@ -173,15 +188,12 @@ def _chosen(tx: Transaction, meeting_id: str, participant_ids: Sequence[str] | N
     return chosen
 
 
-def _decided(tx: Transaction, actor: Actor, people: Sequence[Participant], action: str) -> None:
+def _decided(tx: Transaction, actor_id: str | None, people: Sequence[Participant], action: str) -> None:
     """Tell hosts what was decided, and those who wait on where they stand now."""
     if not people:
         return
     meeting_id = people[0].meeting_id
     tx.emit_all(
-        [
-            EntryDecided(meeting_id=meeting_id, actor_id=actor.user_id, participant=person, action=action)
-            for person in people
-        ]
+        [EntryDecided(meeting_id=meeting_id, actor_id=actor_id, participant=person, action=action) for person in people]
     )
     tell_positions(tx, meeting_id)

@@ -37,6 +37,30 @@ class EntryRequested(MeetingEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryOverdue(MeetingEvent):
+    """Somebody has waited for longer than the policy lets them; hosts are told."""
+
+    type: ClassVar[str] = "waiting_room"
+    participant: Participant
+
+    @property
+    def stream(self) -> str:
+        """Return the stream of hosts and co-hosts."""
+        return hosts_stream(self.meeting_id)
+
+    def data(self) -> dict[str, Any]:
+        """Return who waits, since when."""
+        p = self.participant
+        return {
+            "action": "overdue",
+            "participant_id": p.id,
+            "user_id": p.user_id,
+            "user_name": p.user_name,
+            "waiting_since": p.waiting_since,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaitedInVain(MeetingFinished):
     """The meeting is over, for somebody in its waiting room: told on a stream of their own."""
 
@@ -170,7 +194,7 @@ class SentBack(_ToWaiter):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaiterAddressed(_ToWaiter):
-    """A host has something to say to those who wait."""
+    """A host has something to say to those who wait, or nobody has answered yet."""
 
     action: ClassVar[str] = "message"
     text: str

@@ -3,10 +3,19 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shared.core.messages import MeetingEvent
+from shared.core.messages import Event, MeetingEvent
 from shared.meetings.models import Meeting
 from shared.policies.models import Policy
 from shared.realtime import effects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChangeBegun(Event):
+    """The rules are changing in this transaction. Before anything is told, listeners lock what they will change."""
+
+    meeting: Meeting
+    before: Policy
+    after: Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

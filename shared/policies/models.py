@@ -9,6 +9,8 @@ from sqlalchemy import Boolean, CheckConstraint, Column, ForeignKey, Integer, Ro
 from shared.core.database import METADATA, Id, Json, UtcDateTime
 
 HOST, ALL, NONE = "host", "all", "none"
+WAIT, PROMOTE, END = "wait", "promote", "end"  # what happens when no host is inside
+NOTIFY, CLOSE = "notify", "close"  # what happens when nobody answers the waiting room; or PROMOTE
 AUTOMATIC, MANUAL, DOMAIN_RESTRICTED = "automatic", "manual", "domain_restricted"
 
 policies = Table(
@@ -41,14 +43,20 @@ policies = Table(
     Column("meeting_duration_minutes", Integer, nullable=False),
     Column("join_approval_mode", String(20), nullable=False),
     Column("custom_settings", Json, nullable=False),
+    Column("host_handover", String(7), nullable=False, server_default=WAIT),
+    Column("host_handover_minutes", Integer, nullable=False, server_default="5"),
+    Column("waiting_room_timeout_minutes", Integer, nullable=False, server_default="0"),
+    Column("waiting_room_escalation", String(7), nullable=False, server_default=NOTIFY),
     CheckConstraint("max_participants BETWEEN 1 AND 10000", name="max_participants"),
     CheckConstraint("join_approval_mode IN ('automatic', 'manual', 'domain_restricted')", name="approval"),
+    CheckConstraint("host_handover IN ('wait', 'promote', 'end')", name="handover"),
+    CheckConstraint("waiting_room_escalation IN ('notify', 'promote', 'close')", name="escalation"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The rules of one meeting. The defaults are those of contract 6."""
+    """The rules of one meeting. The defaults are those of contract 6; four rules are ours."""
 
     meeting_id: str
     version: int
@@ -77,6 +85,10 @@ class Policy:
     meeting_duration_minutes: int
     join_approval_mode: str
     custom_settings: dict[str, Any]
+    host_handover: str
+    host_handover_minutes: int
+    waiting_room_timeout_minutes: int
+    waiting_room_escalation: str
 
     @classmethod
     def of(cls, row: Row[Any]) -> "Policy":
@@ -114,4 +126,8 @@ DEFAULTS: dict[str, Any] = {
     "meeting_duration_minutes": 0,
     "join_approval_mode": AUTOMATIC,
     "custom_settings": {},
+    "host_handover": WAIT,
+    "host_handover_minutes": 5,
+    "waiting_room_timeout_minutes": 0,
+    "waiting_room_escalation": NOTIFY,
 }

@@ -16,6 +16,7 @@ REMEDIES = {
     "chat_permissions": "Ask a host to allow chat.",
     "can_chat": "Ask a host to let you write again.",
     "can_publish": "Ask a host to let you speak again.",
+    "disable_camera": "Ask a host to allow cameras.",
     "screen_share_permissions": "Ask a host to allow you to share your screen.",
     "enable_hand_raise": "Ask a host to switch raising hands on.",
     "enable_reactions": "Ask a host to switch reactions on.",

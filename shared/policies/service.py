@@ -13,7 +13,7 @@ from shared.meetings.models import meetings
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_not_over
 from shared.policies.cache import get_policy
-from shared.policies.events import PolicyChanged
+from shared.policies.events import PolicyChangeBegun, PolicyChanged
 from shared.policies.models import DEFAULTS, HOST, NONE, Policy, policies
 
 
@@ -49,6 +49,7 @@ def change_policy(
     ).one()
     tx.execute(update(meetings).where(meetings.c.id == meeting_id).values(policy_version=version))
     after = Policy.of(row)
+    tx.emit(PolicyChangeBegun(meeting=meeting, before=before, after=after))
     tx.emit(PolicyChanged(meeting_id=meeting_id, actor_id=actor.user_id, meeting=meeting, before=before, after=after))
     return after
 

@@ -5,6 +5,7 @@ from marshmallow import fields
 from shared.participants.waiting_events import (
     Admitted,
     EntryDecided,
+    EntryOverdue,
     EntryRequested,
     EntryWithdrawn,
     ExcludedWhileWaiting,
@@ -21,9 +22,10 @@ from web.realtime.announcements import announces
 
 
 class WaitingData(PersonData):
-    """For hosts: somebody in front of the door, or no longer; `position` and `waiting_since` while they wait."""
+    """For hosts: somebody in front of the door, or no longer; `position` and `waiting_since` while they wait, `overdue`
+    once when nobody has answered for as long as the policy says."""
 
-    action = Choice("waiting", "withdrawn", "admitted", "denied", "removed", required=True)
+    action = Choice("waiting", "overdue", "withdrawn", "admitted", "denied", "removed", required=True)
     waiting_since = Time(allow_none=True)
     position = fields.Integer()
 
@@ -63,13 +65,13 @@ class PositionData(WaiterData):
 
 
 class WaiterMessageData(WaiterData):
-    """A host speaks to those who wait."""
+    """A host speaks to those who wait, or they are told that nobody has answered yet."""
 
     action = Choice("message", required=True)
     text = fields.String(required=True)
 
 
-announces(WaitingData(), EntryRequested, EntryWithdrawn, EntryDecided)
+announces(WaitingData(), EntryRequested, EntryOverdue, EntryWithdrawn, EntryDecided)
 announces(AdmittedData(), Admitted)
 announces(RefusedData(), Refused, ExcludedWhileWaiting)
 announces(WithdrewData(), Withdrew)

@@ -6,7 +6,19 @@ import marshmallow as ma
 from marshmallow import fields, validate
 
 from shared.meetings.models import STATUSES
-from shared.policies.models import ALL, AUTOMATIC, DOMAIN_RESTRICTED, HOST, MANUAL, NONE
+from shared.policies.models import (
+    ALL,
+    AUTOMATIC,
+    CLOSE,
+    DOMAIN_RESTRICTED,
+    END,
+    HOST,
+    MANUAL,
+    NONE,
+    NOTIFY,
+    PROMOTE,
+    WAIT,
+)
 from web.http.schema import Bool, Choice, Id, Int, Schema, Text, Time
 
 
@@ -51,6 +63,10 @@ class PolicyRequest(Schema):
     idle_timeout_minutes = Int(validate=validate.Range(0, 1440))
     meeting_duration_minutes = Int(validate=validate.Range(0, 10_080))
     join_approval_mode = Choice(AUTOMATIC, MANUAL, DOMAIN_RESTRICTED)
+    host_handover = Choice(WAIT, PROMOTE, END)
+    host_handover_minutes = Int(validate=validate.Range(0, 60))
+    waiting_room_timeout_minutes = Int(validate=validate.Range(0, 1440))
+    waiting_room_escalation = Choice(NOTIFY, PROMOTE, CLOSE)
     custom_settings = fields.Dict(keys=Text(1, 64), values=fields.Raw(), validate=validate.Length(max=50))
 
 
@@ -95,6 +111,10 @@ class PolicyView(Schema):
     idle_timeout_minutes = fields.Integer(required=True)
     meeting_duration_minutes = fields.Integer(required=True)
     join_approval_mode = Choice(AUTOMATIC, MANUAL, DOMAIN_RESTRICTED, required=True)
+    host_handover = Choice(WAIT, PROMOTE, END, required=True)
+    host_handover_minutes = fields.Integer(required=True)
+    waiting_room_timeout_minutes = fields.Integer(required=True)
+    waiting_room_escalation = Choice(NOTIFY, PROMOTE, CLOSE, required=True)
     custom_settings = fields.Dict()
 
 

@@ -230,3 +230,82 @@ def test_one_asks_for_oneself_and_hosts_for_others(world: World, host: Person, g
     change_place(world.runtime, seat["participant_id"], status="removed", is_banned=True)
     seen = foreseen(host, meeting_id, user_id=guest.id)
     assert (seen["code"], seen["rule"]) == ("USER_BLOCKED", "blocked_users")
+
+
+# --- cameras
+
+
+def show(person: Person, meeting_id: str, *, is_on: bool = True) -> Any:
+    return person.put(f"/meetings/{meeting_id}/participants/status", {"is_video_enabled": is_on})
+
+
+def test_cameras_that_are_switched_off_are_off_for_those_inside_but_hosts(
+    world: World, host: Person, guest: Person, meeting_id: str
+) -> None:
+    deputy, hidden = co_host(world, meeting_id), world.person()
+    world.inside(meeting_id, deputy, hidden)
+    show(hidden, meeting_id, is_on=False)
+    before = len(events(host, meeting_id, "participant_update"))
+    change(host, meeting_id, disable_camera=True)
+    seen = {p["user_id"]: p["is_video_enabled"] for p in guest.get(f"/meetings/{meeting_id}/participants").data}
+    assert seen == {host.id: True, deputy.id: True, guest.id: False, hidden.id: False}
+    (told,) = events(host, meeting_id, "participant_update")[before:]
+    assert (told["user_id"], told["is_video_enabled"]) == (guest.id, False)
+
+
+def test_while_cameras_are_off_only_hosts_switch_theirs_on(
+    world: World, host: Person, guest: Person, meeting_id: str
+) -> None:
+    change(host, meeting_id, disable_camera=True)
+    refused = show(guest, meeting_id)
+    assert (refused.status, refused.code) == (403, "INSUFFICIENT_PERMISSION")
+    assert (refused.body["details"]["rule"], bool(refused.body["details"]["remedy"])) == ("disable_camera", True)
+    assert show(guest, meeting_id, is_on=False).status == 200
+    assert show(host, meeting_id).status == 200
+    change(host, meeting_id, disable_camera=False)
+    assert show(guest, meeting_id).data["is_video_enabled"] is True
+
+
+def test_a_media_token_has_no_camera_while_cameras_are_off(host: Person, guest: Person, meeting_id: str) -> None:
+    def sources(person: Person) -> set[str]:
+        return set(person.post(f"/meetings/{meeting_id}/token").data["can_publish_sources"])
+
+    change(host, meeting_id, disable_camera=True)
+    assert sources(host) - sources(guest) == {"camera"}
+    change(host, meeting_id, disable_camera=False)
+    assert "camera" in sources(guest)
+
+
+def test_who_is_no_co_host_any_more_loses_camera_and_screen_with_it(
+    world: World, host: Person, guest: Person, meeting_id: str
+) -> None:
+    deputy = co_host(world, meeting_id)
+    (seat,) = world.inside(meeting_id, deputy)
+    change(host, meeting_id, disable_camera=True, screen_share_permissions="host")
+    flags = {"is_video_enabled": True, "is_screen_sharing": True}
+    assert deputy.put(f"/meetings/{meeting_id}/participants/status", flags).status == 200
+    answer = host.patch(f"/meetings/{meeting_id}/participants/{seat['participant_id']}", {"role": "attendee"})
+    assert (answer.data["is_video_enabled"], answer.data["is_screen_sharing"]) == (False, False)
+    assert events(guest, meeting_id, "screen_share")[-1]["is_screen_sharing"] is False
+
+
+# --- what a meeting does without a host
+
+
+def test_rules_for_meetings_that_nobody_looks_after_have_their_bounds(host: Person, meeting_id: str) -> None:
+    rules = {
+        "host_handover": "promote",
+        "host_handover_minutes": 0,
+        "waiting_room_timeout_minutes": 3,
+        "waiting_room_escalation": "close",
+    }
+    data = change(host, meeting_id, **rules).data
+    assert {name: data[name] for name in rules} == rules
+    for wrong in (
+        {"host_handover": "close"},
+        {"host_handover_minutes": 61},
+        {"host_handover_minutes": -1},
+        {"waiting_room_timeout_minutes": 1441},
+        {"waiting_room_escalation": "end"},
+    ):
+        assert change(host, meeting_id, **wrong).status == 422

@@ -1,0 +1,32 @@
+"""Whose places are locked, and when: rows of meetings first, then places by id, then streams (docs/adr/0018).
+
+Whoever sets their own flags holds their place and then wants the meeting's stream. Whoever changes several places takes
+all of them before the first event, or the two would wait in a circle.
+"""
+
+from sqlalchemy import ColumnElement, select
+
+from shared.core.ledger import hold
+from shared.core.streams import meeting_stream
+from shared.core.transaction import Transaction
+from shared.meetings.models import meetings
+from shared.participants.models import participants
+
+
+def lock_places(tx: Transaction, meeting_id: str, *whose: ColumnElement[bool]) -> None:
+    """Lock the places of a meeting of which `whose` is true, until the commit. Call it before the first `emit`."""
+    places = select(participants.c.id).where(participants.c.meeting_id == meeting_id, *whose)
+    tx.all(places.order_by(participants.c.id).with_for_update(key_share=True))
+
+
+def lock_in_series(tx: Transaction, series_id: str, user_id: str) -> None:
+    """Lock the places of an account in all meetings of a series, and then what is told to those inside.
+
+    The caller holds the rows of the series. Whoever finds a process dead holds places in several meetings, and then
+    wants their streams one after the other.
+    """
+    of_series = meetings.c.series_id == series_id
+    mine = select(participants.c.id).join(meetings, meetings.c.id == participants.c.meeting_id)
+    mine = mine.where(of_series, participants.c.user_id == user_id).order_by(participants.c.id)
+    tx.all(mine.with_for_update(of=participants, key_share=True))
+    hold(tx.connection, [meeting_stream(row.id) for row in tx.all(select(meetings.c.id).where(of_series))])
