@@ -58,15 +58,16 @@ def test_two_beats_without_a_common_lock_still_have_one_effect_a_period(ground: 
         ground.stack.start_beat(name)
     moments: set[float] = set()
     eventually(lambda: has_signed_since(ground, time.time() - 0.5), 15)
-    until = time.monotonic() + 7
-    while time.monotonic() < until:
+
+    def seen() -> int:
         moments.add(last_sign(ground))
-        time.sleep(0.1)
+        return len(moments)
+
+    eventually(lambda: seen() >= 4, 30)  # how long four periods take on a busy machine is not what is asked
     for name in names:
         ground.stack.kill(name)
 
     signs = sorted(moments)
-    assert len(signs) >= 3
     gaps = [later - earlier for earlier, later in itertools.pairwise(signs)]
     assert min(gaps) >= 1.6  # 0.8 of the period of two seconds
 
