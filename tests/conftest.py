@@ -39,6 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items.sort(key=lambda item: "/machine/" not in item.nodeid)  # the longest first: begun last, all would wait for it
 
 
 def _database_kind() -> str:

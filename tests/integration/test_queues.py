@@ -11,6 +11,7 @@ from shared.core import outbox
 from shared.core.ids import new_id
 from shared.core.messages import Job
 from shared.core.outbox import MAX_ATTEMPTS
+from shared.core.queue import LANES
 from shared.livekit.jobs import DeleteRoom
 from shared.participants.jobs import UpdateParticipants
 from shared.runtime import Runtime
@@ -80,11 +81,11 @@ def test_a_dead_letter_is_shown_with_its_reason_and_counts_as_no_waiting_one(own
     told = ask(own)
 
     assert lanes(told)["media"] == ["0", "0", "0", "2"]
-    letters = told.output.splitlines()[5:]
+    letters = told.output.splitlines()[len(LANES) + 1 :]
     assert [line.split()[0] for line in letters] == [second, first]
     assert letters[1].split("  ")[1:3] == ["media", "livekit.delete_room"]
     assert letters[1].endswith("  RuntimeError: no")
-    assert len(ask(own, "--dead", "1").output.splitlines()) == 6
+    assert len(ask(own, "--dead", "1").output.splitlines()) == len(LANES) + 2
 
 
 def test_what_is_requeued_is_sent_again_with_all_its_attempts(own: Runtime) -> None:
