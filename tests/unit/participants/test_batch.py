@@ -1,6 +1,8 @@
 """What is done to many at once: in chunks, each told once, each done once, judged person by person."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,15 @@ from shared.participants.models import CO_HOST
 from shared.participants.moderation import change
 from shared.participants.moderation import remove as put_out
 from shared.runtime import Runtime
+from tests.factories.database import on_own_database
 from tests.factories.scene import UNKNOWN, Scene, change_place
+
+
+@pytest.fixture
+def runtime(runtime: Runtime, tmp_path: Path) -> Iterator[Runtime]:
+    """A database of the test's own: workers that other tests started do not do its jobs."""
+    with on_own_database(runtime, tmp_path) as own:
+        yield own
 
 
 class Killed(Exception):

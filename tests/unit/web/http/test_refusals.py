@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from shared.audit.models import audit_events
+from shared.core.background import Background
 from shared.core.database import Database
 from shared.core.errors import DomainError, InsufficientPermission, ValidationFailed
 from shared.identity.actor import Actor
@@ -18,6 +19,12 @@ from shared.policies.errors import ChatDisabled, MaxParticipantsReached
 from shared.runtime import Runtime
 from tests.factories.scene import UNKNOWN, Scene
 from web.http.refusals import Refusals
+
+
+@pytest.fixture(autouse=True)
+def minutes_end_when_the_test_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread settle beside the test, which moves the clock."""
+    monkeypatch.setattr(Background, "wake", lambda _: None)
 
 
 @pytest.fixture
