@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
+from shared.core.ledger import hold
 from shared.core.lists import one_of
+from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import IN_PROGRESS, meetings
 from shared.participants.events import ConnectionStatusChanged
@@ -108,16 +110,18 @@ def _tell(tx: Transaction, people: Iterable[Participant], status: str) -> None:
 
 def sweep_processes(tx: Transaction) -> int:
     """Take the connections of dead processes away. Returns how many people are reconnecting because of it."""
+    dead = [
+        (process_id, last_seen, presence.bereaved(tx.connection, process_id))
+        for process_id, last_seen in presence.dead_processes(tx.connection, tx.now)
+    ]
+    # All places before any stream, and the streams in one order, of however many processes (docs/adr/0018). Who comes
+    # back elsewhere right now is either counted below, or waits here and finds a lost one to report back.
+    everybody = {person for _, _, people in dead for person in people}
+    places = select(participants.c.id, participants.c.meeting_id).where(participants.c.id.in_(everybody))
+    held = tx.all(places.order_by(participants.c.id).with_for_update(key_share=True)) if everybody else ()
+    hold(tx.connection, {meeting_stream(row.meeting_id) for row in held})
     count = 0
-    for process_id, last_seen in presence.dead_processes(tx.connection, tx.now):
-        people = presence.bereaved(tx.connection, process_id)
-        # Who comes back elsewhere right now is either counted below, or waits here and finds a lost one to report back.
-        tx.all(
-            select(participants.c.id)
-            .where(participants.c.id.in_(people))
-            .order_by("id")
-            .with_for_update(key_share=True)
-        )
+    for process_id, last_seen, people in dead:
         presence.forget(tx.connection, process_id)
         count += lost(tx, sorted(presence.without_connection(tx.connection, people, tx.now)), last_seen)
     return count
