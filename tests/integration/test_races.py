@@ -148,23 +148,23 @@ def test_joins_chat_and_flags_at_once_do_not_wait_in_a_circle(arena: Arena, roun
 
 def test_s41_bans_all_over_a_series_and_meetings_added_to_it_do_not_wait_in_a_circle(arena: Arena, round_: int) -> None:
     """A ban locks all meetings of its series; a meeting that is added meanwhile inherits it, or is found by it."""
-    host, rude = arena.world.person(), arena.crowd[:4]
+    host, rude = arena.world.person(), arena.crowd[:8]
     first = arena.world.meeting(host)
     series = [first, *(arena.world.meeting(host, series_of=first) for _ in range(3))]
     bans = []
     for n, meeting_id in enumerate(series):
-        seats = arena.world.inside(meeting_id, rude[n])
+        seats = arena.world.inside(meeting_id, *rude[n * 2 : n * 2 + 2])
         for seat in seats:
             path = f"/meetings/{meeting_id}/participants/{seat['participant_id']}/remove"
             bans += arena.shots([host], path, body={"ban": True})
-    added = arena.shots([host] * 4, "/meetings", body={"title": "Next", "series_of": first})
+    added = arena.shots([host] * 8, "/meetings", body={"title": "Next", "series_of": first})
     hits = volley([shot for pair in zip(bans, added, strict=True) for shot in pair])
-    assert outcomes(hits) == {"200": 4, "201": 4}
+    assert outcomes(hits) == {"200": 8, "201": 8}
     series += [hit.body["data"]["meeting_id"] for hit in hits if hit.status == 201]
     for meeting_id in series[4:]:
         assert host.post(f"/meetings/{meeting_id}/start").status == 200
     refused = volley([shot for id_ in series for shot in arena.shots(rude, f"/meetings/{id_}/join")])
-    assert outcomes(refused) == {"USER_BLOCKED": len(series) * 4}
+    assert outcomes(refused) == {"USER_BLOCKED": len(series) * 8}
 
 
 def test_s93_an_edit_against_a_deletion_leaves_a_tombstone(arena: Arena, round_: int) -> None:
