@@ -13,11 +13,11 @@ from dev.http_client import Api
 from dev.process import LOOPBACK, free_port, kill_session, spawn
 from dev.websocket_client import Socket
 from shared.core.ids import new_id
+from shared.core.queue import LANES
 from shared.core.settings import Settings, default_of, environment_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 START_SECONDS = 60.0
-LANES = "fast,default,media,maintenance,webhooks"
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
@@ -80,7 +80,8 @@ class Stack:
 
     def start_worker(self, name: str = "worker", *, app: str = "celery_app", **more: str) -> None:
         """Start a Celery worker for all lanes; `app` may be a module that adds jobs to celery_app's."""
-        options = ["-Q", LANES, "-c", "2", "-l", "WARNING", "--without-mingle", "--without-gossip", "-n", f"{name}@%h"]
+        quiet = ["-l", "WARNING", "--without-mingle", "--without-gossip"]
+        options = ["-Q", ",".join(LANES), "-c", "2", *quiet, "-n", f"{name}@%h"]
         self._spawn(name, ["celery", "-q", "-A", app, "worker", *options], PYTHONWARNINGS="ignore", **more)
 
     def start_beat(self, name: str = "beat", *, scheduler: str | None = None, **more: str) -> None:

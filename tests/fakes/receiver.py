@@ -2,6 +2,7 @@
 
 import json
 import random
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -33,9 +34,11 @@ class Arrival:
 
 
 class Receiver:
-    """Serves on a free port. `status` is what it answers; `fault` may answer in its place, and says whether it did."""
+    """Serves on a free port, over TLS if it is given a context. `status` is what it answers; `fault` may answer in its
+    place, and says whether it did.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.status = 204
         self.fault: Fault = lambda _: False
         self.arrivals: list[Arrival] = []
@@ -67,6 +70,8 @@ class Receiver:
                 return  # the sender hung up, which is its right
 
         self._server = Server(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:

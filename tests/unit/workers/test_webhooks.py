@@ -612,19 +612,5 @@ def test_s108_the_connection_goes_to_the_address_that_was_judged_and_keeps_the_n
     assert [a.headers["host"] for a in receiver.arrivals] == [f"hooks.example.com:{receiver.port}"]
 
 
-def test_f31_a_certificate_that_is_not_the_hosts_is_a_failure(site: Site, receiver: Receiver) -> None:
-    endpoint, _ = site.endpoint(receiver.url.replace("http:", "https:"), *TALK)
-    site.say(site.meeting(), "x")
-    site.pump()
-    (row,) = site.log(endpoint)
-    assert row.state == "retrying"
-    assert row.reason in (
-        "The TLS certificate or handshake is not acceptable.",
-        "The connection broke, or the answer was not HTTP.",
-        "No answer within 10 seconds.",
-    )
-    assert receiver.arrivals == []
-
-
 def test_the_delay_grows_to_an_hour() -> None:
     assert [outcomes.delay(n).total_seconds() for n in (1, 2, 3, 10, 11, 1000)] == [5, 10, 20, 2560, 3600, 3600]
