@@ -141,7 +141,9 @@ def look_up(target: Target, *, private: bool) -> list[str]:
     return found
 
 
-_resolvers = ThreadPoolExecutor(16, thread_name_prefix="lookup")
+# More than anybody sends at once: a name server that never answers holds a thread long after we stopped to wait for it,
+# and must not keep others from being looked up.
+_resolvers = ThreadPoolExecutor(128, thread_name_prefix="lookup")
 
 
 def _answer(host: str, port: int) -> list[str]:

@@ -56,10 +56,11 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One event to send: its number, what webhooks call it, and the letter."""
+    """One event to send: its number, what webhooks call it, since when it is to be told, and the letter."""
 
     seq: int
     kind: str
+    happened_at: datetime
     letter: Letter
 
 
@@ -87,9 +88,12 @@ def give_turns(tx: Transaction) -> int:
     count = 0
     for row in tx.all(_behind(tx.now)):
         turn = Turn(row.endpoint_id, row.meeting_id, new_id())
+        mine = key_of(row.endpoint_id, row.meeting_id)
+        # Skipped when somebody has it: whoever changes an endpoint takes its cursors in another order.
+        free = select(cursors.c.meeting_id).where(mine, _is_free(tx.now)).with_for_update(skip_locked=True)
         given = tx.execute(
             update(cursors)
-            .where(key_of(row.endpoint_id, row.meeting_id), _is_free(tx.now))
+            .where(mine, cursors.c.meeting_id == free.scalar_subquery())
             .values(run=turn.run, leased_until=tx.now + timedelta(seconds=TURN_SECONDS))
         )
         if given.rowcount:
@@ -175,7 +179,7 @@ def posts_of(entries: Sequence[Entry], wanted: Sequence[str]) -> Iterator[Post]:
     for entry in entries:
         kind = kind_of(entry.type, loads(entry.data.encode()))
         if kind is not None and kind in wanted:
-            yield Post(entry.seq, kind, _letter(entry, kind))
+            yield Post(entry.seq, kind, entry.created_at, _letter(entry, kind))
 
 
 def _letter(entry: Entry, kind: str) -> Letter:

@@ -98,8 +98,12 @@ def _found(row: Row[Any] | None) -> Row[Any]:
 
 
 def lock_endpoint(tx: Transaction, actor: Actor, endpoint_id: str) -> Row[Any]:
-    """Return the row of one of somebody's endpoints, locked. Raises WebhookNotFound."""
-    return _found(tx.first(_mine(actor, endpoint_id).with_for_update()) if is_id(endpoint_id) else None)
+    """Return the row of one of somebody's endpoints, locked. Raises WebhookNotFound.
+
+    The lock lets others insert rows that refer to it: whoever sends holds a cursor while writing down a delivery.
+    """
+    mine = _mine(actor, endpoint_id).with_for_update(key_share=True)
+    return _found(tx.first(mine) if is_id(endpoint_id) else None)
 
 
 def change(tx: Transaction, actor: Actor, endpoint_id: str, changes: dict[str, Any]) -> Endpoint:
@@ -164,9 +168,9 @@ def replay(tx: Transaction, actor: Actor, endpoint_id: str, meeting_id: str, fro
 def fire_test(tx: Transaction, actor: Actor, endpoint_id: str) -> Row[Any]:
     """Have a test event sent, once, also when the endpoint is disabled; return the row that will tell of it.
 
-    Raises WebhookNotFound.
+    Locks the endpoint. Raises WebhookNotFound.
     """
-    get_endpoint(tx, actor, endpoint_id)
+    lock_endpoint(tx, actor, endpoint_id)
     row = tx.execute(
         deliveries.insert()
         .values(id=new_id(), endpoint_id=endpoint_id, event=TEST, state=PENDING, attempts=0, created_at=tx.now)

@@ -9,7 +9,7 @@ Every transaction locks the endpoint before a cursor, if it needs both.
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, or_, select, update
 
 from shared.core import ledger
 from shared.core.ids import new_id
@@ -30,81 +30,78 @@ def delay(attempts: int) -> timedelta:
 def settle(tx: Transaction, turn: Turn, post: Post, answer: Answer, *, was_failing: bool) -> bool:
     """Draw the consequences of an answer. Returns whether the turn goes on with the next event.
 
-    Locks the endpoint when it fails or recovers, and the cursor.
+    Locks the endpoint, as whoever changes or deletes it does, and then the cursor.
     """
+    is_trouble = was_failing or not answer.is_taken
+    endpoint = tx.first(
+        select(endpoints).where(endpoints.c.id == turn.endpoint_id).with_for_update(key_share=True, read=not is_trouble)
+    )
+    if endpoint is None:
+        return False
     if not answer.is_taken:
-        return _put_off(tx, turn, post, answer)
+        _put_off(tx, turn, endpoint, post, answer)
+        return False
     if was_failing:
-        _close_circuit(tx, turn.endpoint_id)
+        _close_circuit(tx, endpoint)
     moved = tx.execute(update(cursors).where(turn.is_mine).values(seq=post.seq, attempts=0))
     if moved.rowcount:
         _note(tx, turn, post, DELIVERED, answer)
     return bool(moved.rowcount)
 
 
-def _close_circuit(tx: Transaction, endpoint_id: str) -> None:
+def _close_circuit(tx: Transaction, endpoint: Row[Any]) -> None:
     """Forget what failed; if others were waiting for the circuit, they need not wait any longer."""
-    open_until = tx.scalar(select(endpoints.c.open_until).where(endpoints.c.id == endpoint_id).with_for_update())
     tx.execute(
-        update(endpoints).where(endpoints.c.id == endpoint_id).values(failures=0, failing_since=None, open_until=None)
+        update(endpoints).where(endpoints.c.id == endpoint.id).values(failures=0, failing_since=None, open_until=None)
     )
-    if open_until is not None:
+    if endpoint.open_until is not None:
         waiting = (
             select(cursors.c.meeting_id)
-            .where(cursors.c.endpoint_id == endpoint_id, cursors.c.due_at > tx.now)
+            .where(cursors.c.endpoint_id == endpoint.id, cursors.c.due_at > tx.now)
             .with_for_update(skip_locked=True)
         )
         tx.execute(
             update(cursors)
-            .where(cursors.c.endpoint_id == endpoint_id, cursors.c.meeting_id.in_(waiting))
+            .where(cursors.c.endpoint_id == endpoint.id, cursors.c.meeting_id.in_(waiting))
             .values(due_at=tx.now)
         )
 
 
-def _put_off(tx: Transaction, turn: Turn, post: Post, answer: Answer) -> bool:
-    """Count a failure of the endpoint, and let the event wait, or give it up."""
-    failures = tx.scalar(
-        update(endpoints)
-        .where(endpoints.c.id == turn.endpoint_id)
-        .values(failures=endpoints.c.failures + 1, failing_since=func.coalesce(endpoints.c.failing_since, tx.now))
-        .returning(endpoints.c.failures)
-    )
-    if failures is not None and failures >= TRIPS_AT:
-        tx.execute(
-            update(endpoints)
-            .where(endpoints.c.id == turn.endpoint_id)
-            .values(open_until=tx.now + delay(failures - TRIPS_AT + 1))
-        )
+def _put_off(tx: Transaction, turn: Turn, endpoint: Row[Any], post: Post, answer: Answer) -> None:
+    """Let an event wait, or give it up when it was tried for TRIED_FOR, and count a failure of the endpoint.
+
+    Nothing counts of a turn that was taken back: the receiver is another one since, or begins anew.
+    """
     row = tx.first(update(cursors).where(turn.is_mine).values(attempts=cursors.c.attempts + 1).returning(cursors))
     if row is None:
-        return False
-    if bury(tx, row, answer.reason or "", post=post, answer=answer) < post.seq:
-        _note(tx, turn, post, RETRYING, answer)
+        return
+    is_over = max(row.since, post.happened_at) <= tx.now - TRIED_FOR
+    after = {"seq": post.seq, "attempts": 0, "due_at": tx.now} if is_over else {"due_at": tx.now + delay(row.attempts)}
+    _note(tx, turn, post, DEAD if is_over else RETRYING, answer)
+    tx.execute(update(cursors).where(turn.is_mine).values(**after, run=None, leased_until=None))
+    failures = endpoint.failures + 1
+    trips = {"open_until": tx.now + delay(failures - TRIPS_AT + 1)} if failures >= TRIPS_AT else {}
     tx.execute(
-        update(cursors).where(turn.is_mine).values(due_at=tx.now + delay(row.attempts), run=None, leased_until=None)
+        update(endpoints)
+        .where(endpoints.c.id == endpoint.id)
+        .values(failures=failures, failing_since=endpoint.failing_since or tx.now, **trips)
     )
-    return False
 
 
-def bury(tx: Transaction, cursor: Row[Any], why: str, *, post: Post | None = None, answer: Answer | None = None) -> int:
-    """Make dead letters of the events behind a cursor that are older than TRIED_FOR, and move it behind them.
-
-    `post` is the one that was just tried, if one was. Returns the last one's number, 0 for none. The
-    caller has the cursor.
+def _bury(tx: Transaction, cursor: Row[Any]) -> bool:
+    """Make dead letters of the events behind a cursor that are older than TRIED_FOR, and move it behind them; return
+    whether there were any. The caller has the cursor.
     """
-    limit = tx.now - TRIED_FOR
-    if cursor.since > limit:
-        return 0
     wanted = tx.scalar(select(endpoints.c.events).where(endpoints.c.id == cursor.endpoint_id))
+    limit = tx.now - TRIED_FOR
     entries = [e for e in ledger.read(tx.connection, cursor.stream, cursor.seq, 500) if e.created_at <= limit]
     turn = Turn(cursor.endpoint_id, cursor.meeting_id, "")
     for dead in posts_of(entries, wanted):
-        _note(tx, turn, dead, DEAD, answer if post and dead.seq == post.seq else None, why)
-    if not entries:
-        return 0
-    key = key_of(cursor.endpoint_id, cursor.meeting_id)
-    tx.execute(update(cursors).where(key).values(seq=entries[-1].seq, attempts=0))
-    return entries[-1].seq
+        _note(tx, turn, dead, DEAD, None, "The receiver took nothing for 24 hours.")
+    if entries:
+        key = key_of(cursor.endpoint_id, cursor.meeting_id)
+        tx.execute(update(cursors).where(key).values(seq=entries[-1].seq, attempts=0))
+    return bool(entries)
 
 
 def bury_overdue(tx: Transaction, limit: int = 100) -> int:
@@ -130,7 +127,7 @@ def bury_overdue(tx: Transaction, limit: int = 100) -> int:
         .limit(limit)
         .with_for_update(of=cursors, skip_locked=True)
     )
-    return sum(bury(tx, row, "The receiver took nothing for 24 hours.") > 0 for row in rows)
+    return sum(_bury(tx, row) for row in rows)
 
 
 def _note(

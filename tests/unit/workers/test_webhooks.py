@@ -254,9 +254,10 @@ def test_after_24_hours_there_is_a_dead_letter_that_says_why_and_the_next_event_
     site.pump_for(clock, hours=23)
     assert {row.state for row in site.log(endpoint)} == {"retrying"}
     site.say(meeting_id, "young")
-    site.pump_for(clock, hours=3)
+    site.pump_for(clock, hours=4)
     told = [(row.state, row.reason) for row in site.log(endpoint)]
     assert told == [("dead", "HTTP 410."), ("dead", "HTTP 410."), ("retrying", "HTTP 410.")]
+    assert min(row.attempts for row in site.log(endpoint)) > 0
     receiver.status = 200
     site.pump_for(clock, hours=2)
     assert [a.body["data"]["content"] for a in receiver.arrivals if a.taken] == ["young"]
@@ -267,6 +268,48 @@ def test_after_24_hours_there_is_a_dead_letter_that_says_why_and_the_next_event_
     site.pump()
     assert [a.body["data"]["content"] for a in receiver.arrivals if a.taken] == ["young", "old", "as old", "young"]
     assert {row.state for row in site.log(endpoint)} == {"delivered"}
+
+
+def test_p16_who_refuses_one_event_for_a_day_gets_all_that_waited_behind_it(
+    site: Site, receiver: Receiver, clock: FakeClock
+) -> None:
+    endpoint, _ = site.endpoint(receiver.url, *TALK)
+    meeting_id = site.meeting()
+    site.say(meeting_id, "taken")
+    site.pump()
+    refused = f"evt_{meeting_id}_{site.log(endpoint)[0].seq + 1}"
+
+    def fault(request: Any) -> bool:
+        if request.headers["webhook-id"] == refused:
+            request.wfile.write(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+            return True
+        return False
+
+    receiver.fault = fault
+    site.say(meeting_id, "refused", "behind it", "and behind that")
+    site.pump_for(clock, hours=27)
+    assert [row.state for row in site.log(endpoint)] == ["delivered", "dead", "delivered", "delivered"]
+    told = [a.body["data"]["content"] for a in receiver.arrivals if a.taken]
+    assert told == ["taken", "behind it", "and behind that"]
+
+
+def test_p16_an_answer_from_where_one_does_not_send_any_more_counts_for_nothing(site: Site, receiver: Receiver) -> None:
+    with Receiver() as former:
+        former.status = 500
+        endpoint, _ = site.endpoint(former.url, *TALK)
+        site.say(site.meeting(), "x")
+
+        def fault(_: Any) -> bool:
+            with site.runtime.transaction() as tx:
+                service.change(tx, site.host, endpoint.id, {"url": receiver.url})
+            return False
+
+        former.fault = fault
+        site.pump()
+    assert (site.row(endpoint).failures, site.row(endpoint).failing_since) == (0, None)
+    site.pump()
+    assert [row.state for row in site.log(endpoint)] == ["delivered"]
+    assert len(receiver.arrivals) == 1
 
 
 def test_a_dead_receiver_is_tried_with_one_meeting_at_a_time_and_delays_nobody(
