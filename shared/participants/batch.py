@@ -16,7 +16,7 @@ from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.jobs import service as jobs
 from shared.jobs.models import JobState
-from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive
+from shared.meetings.models import IN_PROGRESS
 from shared.meetings.queries import lock_meeting
 from shared.meetings.service import check_running
 from shared.participants import permissions
@@ -34,7 +34,6 @@ from shared.policies.remedies import refusal
 CHUNK = 200  # whose event still fits a frame of 64 KiB
 REPORTED = 500  # refusals that are told one by one, in a frame too; all are counted
 BATCH, MUTE_ALL, LOWER_HANDS = "participants.batch", "participants.mute_all", "participants.lower_hands"
-_OVER = (MeetingEnded, MeetingNotActive, InvalidMeetingState)
 
 
 def update_each(tx: Transaction, meeting_id: str, actor: Actor, updates: Sequence[Mapping[str, Any]]) -> JobState:
@@ -70,7 +69,7 @@ def mute_all(tx: Transaction, meeting_id: str, actor: Actor) -> JobState:
 def lower_hands(tx: Transaction, meeting_id: str, actor: Actor) -> JobState:
     """Accept to lower every hand. Raises as `update_each`."""
     me = _moderator(tx, meeting_id, actor).me
-    wish = {"filter": {}, "set": {"is_hand_raised": False}}
+    wish = {"filter": {}, "set": {"is_hand_raised": False}, "with_hands_up": True}
     return _accept(tx, me, actor, LOWER_HANDS, wish, _count(tx, meeting_id, wish))
 
 
@@ -106,6 +105,8 @@ def _fitting(meeting_id: str, wish: Mapping[str, Any]) -> list[ColumnElement[boo
         conditions.append(participants.c.status == wanted["status"])
     if "but" in wish:
         conditions.append(participants.c.id != wish["but"])
+    if wish.get("with_hands_up"):
+        conditions.append(participants.c.is_hand_raised)
     return conditions
 
 
@@ -134,12 +135,12 @@ def work_chunk(tx: Transaction, job_id: str) -> bool:
     job = jobs.take(tx, job_id)
     if job is None:
         return False
+    meeting = lock_meeting(tx, job.meeting_id)
     try:
-        lock_meeting(tx, job.meeting_id)
         me = _moderator(tx, job.meeting_id, job.actor).me
     except DomainError as refused:
         error = {"code": refused.code, "message": refused.text}
-        jobs.fail(tx, job, error, tell=not isinstance(refused, _OVER))
+        jobs.fail(tx, job, error, tell=meeting.status == IN_PROGRESS)  # behind the end nothing is told
         return False
     chunk = _read_updates(tx, job) if "updates" in job.wish else _read_fitting(tx, job)
     refused_here, granted = _judge(me, chunk)

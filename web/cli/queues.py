@@ -13,7 +13,9 @@ UNAVAILABLE = "The database does not answer."
 
 
 @parley.group("queues", invoke_without_command=True)
-@click.option("--dead", "shown", default=20, show_default=True, help="How many dead letters to show.")
+@click.option(
+    "--dead", "shown", type=click.IntRange(min=0), default=20, show_default=True, help="How many dead letters to show."
+)
 @click.pass_context
 @with_appcontext
 def queues(context: click.Context, shown: int) -> None:
@@ -46,7 +48,11 @@ def _letter(letter: DeadLetter) -> str:
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--all-dead", is_flag=True, help="Every dead letter.")
 def requeue(ids: tuple[str, ...], all_dead: bool) -> None:
-    """Try what was given up once more, with all attempts anew. Exits with 1 when an id is no dead letter's."""
+    """Try what was given up once more, with all attempts anew. Exits with 1 when an id is no dead letter's.
+
+    What was settled meanwhile stays so, and its letter only goes: a job that people were told has failed
+    (participants.update), and a webhook's turn (webhooks.deliver), which beat gives anew by itself.
+    """
     if bool(ids) == all_dead:
         raise click.UsageError("Give ids, or --all-dead.")
     try:

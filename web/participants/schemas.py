@@ -1,5 +1,7 @@
 """What the doors of participants take and give."""
 
+from typing import Any
+
 import marshmallow as ma
 from marshmallow import fields, validate, validates
 
@@ -7,6 +9,8 @@ from shared.identity.names import clean_name
 from shared.participants.models import ROLES, STATUSES
 from web.http.schema import Bool, Choice, Id, Paging, Schema, Text, Time
 from web.meetings.schemas import MeetingView
+
+MOST_UPDATES = 10_000  # of one batch (S120)
 
 
 class JoinRequest(Schema):
@@ -92,12 +96,54 @@ class FlagsRequest(Schema):
             raise ma.ValidationError("Give at least one flag.")
 
 
-class ParticipantChange(FlagsRequest):
+class FlagsAndRights(FlagsRequest):
+    """What shall be different: flags can be taken down, not put up."""
+
+    can_publish = Bool()
+    can_chat = Bool()
+
+
+class ParticipantChange(FlagsAndRights):
     """What shall be different about somebody: flags can be taken down, not put up."""
 
     role = Choice(*ROLES)
-    can_publish = Bool()
-    can_chat = Bool()
+
+
+class ParticipantUpdate(FlagsAndRights):
+    """What shall be different about one person."""
+
+    # No longer, and no other characters: five hundred of them are told in one frame of 64 KiB.
+    participant_id = fields.String(required=True, validate=validate.Regexp(r"[0-9A-Za-z_-]{1,36}\Z"))
+
+    @ma.validates_schema
+    def something_is_given(self, data: dict[str, bool], **_: object) -> None:
+        """Refuse an item that changes nothing."""
+        if data.keys() <= {"participant_id"}:
+            raise ma.ValidationError("Give at least one flag.")
+
+
+class ParticipantFilter(Schema):
+    """Who is meant: everybody inside, or those of them with a role."""
+
+    role = Choice(*ROLES)
+    status = Choice(*STATUSES)
+
+
+class BatchRequest(Schema):
+    """Either `updates`, person by person, or `filter` and `set`."""
+
+    updates = fields.List(fields.Nested(ParticipantUpdate), validate=validate.Length(1, MOST_UPDATES))
+    filter = fields.Nested(ParticipantFilter)
+    set = fields.Nested(FlagsAndRights)
+
+    @ma.validates_schema
+    def one_of_both(self, data: dict[str, Any], **_: object) -> None:
+        """Take either updates or a filter with what to set; and nobody twice."""
+        if ("updates" in data) == ("filter" in data) or ("filter" in data) != ("set" in data):
+            raise ma.ValidationError("Give either updates, or filter and set.")
+        ids = [each["participant_id"] for each in data.get("updates", ())]
+        if len(set(ids)) < len(ids):
+            raise ma.ValidationError("Name each participant once.", "updates")
 
 
 class RemoveRequest(Schema):

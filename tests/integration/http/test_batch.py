@@ -136,3 +136,25 @@ def test_the_same_request_again_is_one_job(host: Person, room: Any) -> None:
     headers = {"Idempotency-Key": f"mute {meeting_id}"}
     answers = [host.post(f"/meetings/{meeting_id}/mute-all", headers=headers) for _ in range(2)]
     assert answers[0].data["job_id"] == answers[1].data["job_id"]
+
+
+@pytest.mark.parametrize("ban", [False, True])
+def test_s105_who_was_put_out_neither_reads_nor_cancels_their_job(
+    world: World, host: Person, room: Any, *, ban: bool
+) -> None:
+    meeting_id, (ann, _), (first, second) = room
+    assert host.patch(f"/meetings/{meeting_id}/participants/{first}", {"role": "co-host"}).status == 200
+    updates = [{"participant_id": second, "is_muted": True}]
+    accepted = check_success(ann.post(f"/meetings/{meeting_id}/participants/batch", {"updates": updates}), 202)
+    at = f"/jobs/{accepted['job_id']}"
+    assert ann.get(at).status == 200
+    assert host.post(f"/meetings/{meeting_id}/participants/{first}/remove", {"ban": ban}).status == 200
+    for answer in (ann.get(at), ann.delete(at)):
+        check_failure(answer, 404, "JOB_NOT_FOUND")
+
+
+@pytest.mark.parametrize("id_", ["\U0001f600" * 30, "x" * 37, "", "a b"])
+def test_a_batch_names_people_by_what_an_id_looks_like(host: Person, room: Any, id_: str) -> None:
+    updates = [{"participant_id": id_, "is_muted": True}]
+    answer = host.post(f"/meetings/{room[0]}/participants/batch", {"updates": updates})
+    check_failure(answer, 422, "VALIDATION_ERROR")

@@ -157,13 +157,23 @@ def test_all_hands_go_down_the_actors_too(runtime: Runtime) -> None:
         with runtime.transaction() as tx:
             set_my_flags(tx, crowd.id, person, Flags(is_hand_raised=True))
     job = crowd.work(crowd.accept(batch.lower_hands))
-    assert (job.result["updated"], job.result["unchanged"]) == (3, 1)
+    assert (job.total, job.result["updated"], job.result["refused"]) == (3, 3, [])
     for person in raised:
         place = crowd.scene.place(crowd.id, person)
         assert (place.is_hand_raised, place.hand_raised_at) == (False, None)
     down = {"is_hand_raised": False, "hand_raised_at": None}
     (part,) = crowd.changes()
     assert part == [{"participant_id": crowd.place(person), **down} for person in sorted(raised, key=crowd.place)]
+
+
+def test_a_co_host_lowers_hands_and_is_refused_nobody_whose_hand_is_down(runtime: Runtime) -> None:
+    crowd = Crowd(runtime, 2)
+    deputy, ann = crowd.people
+    change_place(runtime, crowd.place(deputy), role=CO_HOST)
+    with runtime.transaction() as tx:
+        set_my_flags(tx, crowd.id, ann, Flags(is_hand_raised=True))
+    job = crowd.work(crowd.accept(batch.lower_hands, by=deputy))
+    assert (job.total, job.result["updated"], job.result["refused"]) == (1, 1, [])
 
 
 def test_each_named_person_gets_what_is_meant_for_them_and_refusals_are_named(runtime: Runtime) -> None:
@@ -290,6 +300,21 @@ def test_p7_a_right_that_is_lost_meanwhile_ends_the_job(runtime: Runtime, lose: 
     assert job.error is not None
     assert job.error["code"] == code
     assert sum(crowd.muted()) == 2
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_job_whose_actor_was_demoted_fails_behind_the_end_of_the_meeting_too(runtime: Runtime) -> None:
+    crowd = Crowd(runtime, 5)
+    deputy = crowd.people[0]
+    change_place(runtime, crowd.place(deputy), role=CO_HOST)
+    job = crowd.work(crowd.accept(batch.update_all, {"role": "attendee"}, {"is_muted": True}, by=deputy), chunks=1)
+    with runtime.transaction() as tx:
+        demote(tx, crowd)
+    with runtime.transaction() as tx:
+        end(tx, crowd)
+    job = crowd.work(job)
+    assert job.error is not None
+    assert (job.status, job.error["code"]) == ("failed", "INSUFFICIENT_PERMISSION")
 
 
 def give_up(runtime: Runtime, job: JobState) -> None:
