@@ -36,9 +36,15 @@ class Claim:
     clients: tuple[str, ...]
 
 
-def claim(tx: Transaction, meeting_id: str, client: str, address: str) -> Claim:
-    """Let a client at an address try one passcode. Locks the rows of both. Raises RateLimitExceeded."""
-    limits = {client: parse(tx.settings.ratelimit_passcode), address: parse(tx.settings.ratelimit_passcode_address)}
+def claim(tx: Transaction, meeting_id: str, client: str, address: str | None) -> Claim:
+    """Let a client at an address try one passcode. Locks the rows of both. Raises RateLimitExceeded.
+
+    Without an address only the client counts: who has a place in the meeting is one of few, and must not be locked out
+    by strangers behind the same address.
+    """
+    limits = {client: parse(tx.settings.ratelimit_passcode)}
+    if address is not None:
+        limits[address] = parse(tx.settings.ratelimit_passcode_address)
     for one in sorted(limits):  # in one order, or two who come at once could wait for each other
         _claim(tx, meeting_id, one, limits[one])
     return Claim(meeting_id, tuple(sorted(limits)))
@@ -79,4 +85,6 @@ def forget_expired(tx: Transaction, limit: int = 500) -> int:
     longest = max(parse(limit).get_expiry() for limit in limits)
     cutoff = tx.now - timedelta(seconds=longest)
     old = select(attempts.c.meeting_id, attempts.c.client).where(attempts.c.began_at <= cutoff).limit(limit)
+    # Who begins anew may have one of somebody's rows, and want the other.
+    old = old.with_for_update(skip_locked=True)
     return tx.execute(delete(attempts).where(key.in_(old))).rowcount

@@ -114,7 +114,9 @@ def _try_passcode(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: 
         judge(tx, meeting, actor, replace(wish, passcode=None))
     except PasscodeRequired:
         client = actor.key if actor else tx.keyring.digest("client", wish.address)
-        tried = attempts.claim(tx, meeting.id, client, tx.keyring.digest("address", wish.address))
+        has_place = actor is not None and find_place(tx, meeting.id, actor) is not None
+        address = None if has_place else tx.keyring.digest("address", wish.address)
+        tried = attempts.claim(tx, meeting.id, client, address)
         try:
             judge(tx, meeting, actor, wish)
         except PasscodeInvalid:

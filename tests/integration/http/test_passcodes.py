@@ -110,6 +110,18 @@ def test_s34_an_address_is_counted_too_whoever_sends_from_it(make_world: Callabl
     assert join(people[3], meeting_id, RIGHT, **_from("198.18.14.2")).status == 200
 
 
+def test_s34_strangers_behind_an_address_lock_out_nobody_who_was_invited(
+    make_world: Callable[..., World],
+) -> None:
+    alone = make_world(ratelimit_passcode_address="3/minute")
+    member, address = alone.person(), _from("198.18.16.1")
+    meeting_id = alone.meeting(alone.person(), policy=RULES, invitees=[member.email])
+    codes = [join(alone.person(), meeting_id, **address).code for _ in range(4)]
+    assert codes == ["PASSCODE_INVALID"] * 3 + ["RATE_LIMIT_EXCEEDED"]
+    check_failure(join(member, meeting_id, **address), 403, "PASSCODE_INVALID")
+    assert join(member, meeting_id, RIGHT, **address).status == 200
+
+
 def test_s34_guest_tokens_of_another_meeting_are_no_new_clients(world: World, host: Person, meeting_id: str) -> None:
     open_, address = world.meeting(host, policy={"allow_anonymous_join": True}), _from("198.18.15.1")
     for _ in range(12):
