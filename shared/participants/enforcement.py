@@ -17,7 +17,8 @@ def concerns_those_inside(before: Policy, after: Policy) -> bool:
     """Tell whether a change may take something from somebody who is inside, or waits."""
     return bool(
         set(after.blocked_users) - set(before.blocked_users)
-        or _media_rules(after) != _media_rules(before)
+        or (after.screen_share_permissions in (HOST, NONE) and _media_rules(after) != _media_rules(before))
+        or (after.disable_camera and not before.disable_camera)
         or (before.enable_hand_raise and not after.enable_hand_raise)
     )
 

@@ -8,7 +8,8 @@ from sqlalchemy import select, update
 from shared.core.transaction import Transaction
 from shared.meetings.queries import lock_if_running
 from shared.participants.handover import is_inside, promote
-from shared.participants.models import ATTENDEE, CO_HOST, STAFF, Participant, participants
+from shared.participants.locking import lock_places
+from shared.participants.models import ATTENDEE, CO_HOST, JOINED, STAFF, WAITING, Participant, participants
 from shared.participants.unattended import unanswered
 from shared.participants.waiting import turn_away
 from shared.participants.waiting_events import EntryOverdue, WaiterAddressed
@@ -35,13 +36,16 @@ def escalate(tx: Transaction, meeting_id: str) -> int:
     policy = get_policy(tx, meeting)
     if not policy.waiting_room_timeout_minutes:
         return 0
+    promotes = policy.waiting_room_escalation == PROMOTE
+    if promotes:  # the heir's place may come before those of the waiters
+        lock_places(tx, meeting_id, participants.c.status.in_((JOINED, WAITING)))
     people = _overdue(tx, meeting_id, policy.waiting_room_timeout_minutes)
     if not people:
         return 0
     if policy.waiting_room_escalation == CLOSE:
         turn_away(tx, people, CLOSED)
         return len(people)
-    if policy.waiting_room_escalation == PROMOTE and not is_inside(tx, meeting_id, participants.c.role.in_(STAFF)):
+    if promotes and not is_inside(tx, meeting_id, participants.c.role.in_(STAFF)):
         promote(tx, meeting, (ATTENDEE,), CO_HOST)
     _tell(tx, meeting_id, people)
     return len(people)
@@ -51,7 +55,7 @@ def _overdue(tx: Transaction, meeting_id: str, minutes: int) -> list[Participant
     """Return who has waited too long, in the order of their ids; from now on they have been seen to."""
     late = unanswered(tx.now - timedelta(minutes=minutes))
     query = select(participants).where(participants.c.meeting_id == meeting_id, *late)
-    rows = tx.all(query.order_by(participants.c.id).limit(LIMIT).with_for_update(key_share=True))
+    rows = tx.all(query.order_by(participants.c.id).limit(LIMIT).with_for_update(key_share=True, skip_locked=True))
     people = [Participant.of(row) for row in rows]
     if people:
         seen = participants.c.id.in_([person.id for person in people])

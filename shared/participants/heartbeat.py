@@ -7,13 +7,12 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, select, update
 
-from shared.core.ledger import hold
 from shared.core.lists import one_of
-from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import IN_PROGRESS, meetings
 from shared.participants.events import ConnectionStatusChanged
 from shared.participants.leaving import take_out, withdraw
+from shared.participants.locking import lock_with_streams
 from shared.participants.models import CONNECTED, JOINED, RECONNECTING, WAITING, Participant, participants
 from shared.participants.queue import tell_positions
 from shared.realtime import orders, presence
@@ -35,6 +34,7 @@ def connections_opened(tx: Transaction, process_id: str, sockets: Sequence[Socke
     One alone waits for whoever changes the same place; of several nobody waits for another's: the participants whose
     connections were not entered for that reason are returned.
     """
+    presence.hold_process(tx.connection, process_id)  # before places: a sweep that finds it dead takes it first too
     presences = _lock_places(tx, sockets)
     here = [socket for socket in sockets if socket.participant_id in presences]
     presence.opened(tx.connection, process_id, here, tx.now)
@@ -117,9 +117,8 @@ def sweep_processes(tx: Transaction) -> int:
     # All places before any stream, and the streams in one order, of however many processes (docs/adr/0018). Who comes
     # back elsewhere right now is either counted below, or waits here and finds a lost one to report back.
     everybody = {person for _, _, people in dead for person in people}
-    places = select(participants.c.id, participants.c.meeting_id).where(participants.c.id.in_(everybody))
-    held = tx.all(places.order_by(participants.c.id).with_for_update(key_share=True)) if everybody else ()
-    hold(tx.connection, {meeting_stream(row.meeting_id) for row in held})
+    if everybody:
+        lock_with_streams(tx, participants.c.id.in_(everybody))
     count = 0
     for process_id, last_seen, people in dead:
         presence.forget(tx.connection, process_id)

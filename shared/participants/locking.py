@@ -10,7 +10,7 @@ from shared.core.ledger import hold
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import meetings
-from shared.participants.models import participants
+from shared.participants.models import JOINED, participants
 
 
 def lock_places(tx: Transaction, meeting_id: str, *whose: ColumnElement[bool]) -> None:
@@ -19,14 +19,15 @@ def lock_places(tx: Transaction, meeting_id: str, *whose: ColumnElement[bool]) -
     tx.all(places.order_by(participants.c.id).with_for_update(key_share=True))
 
 
-def lock_in_series(tx: Transaction, series_id: str, user_id: str) -> None:
-    """Lock the places of an account in all meetings of a series, and then what is told to those inside.
+def lock_with_streams(tx: Transaction, *whose: ColumnElement[bool]) -> None:
+    """Lock places in several meetings of which `whose` is true, and then what is told to those inside."""
+    places = select(participants.c.id, participants.c.meeting_id, participants.c.status).where(*whose)
+    rows = tx.all(places.order_by(participants.c.id).with_for_update(key_share=True))
+    hold(tx.connection, {meeting_stream(row.meeting_id) for row in rows if row.status == JOINED})
 
-    The caller holds the rows of the series. Whoever finds a process dead holds places in several meetings, and then
-    wants their streams one after the other.
-    """
-    of_series = meetings.c.series_id == series_id
-    mine = select(participants.c.id).join(meetings, meetings.c.id == participants.c.meeting_id)
-    mine = mine.where(of_series, participants.c.user_id == user_id).order_by(participants.c.id)
-    tx.all(mine.with_for_update(of=participants, key_share=True))
-    hold(tx.connection, [meeting_stream(row.id) for row in tx.all(select(meetings.c.id).where(of_series))])
+
+def lock_in_series(tx: Transaction, series_id: str, user_id: str) -> None:
+    """Lock the places of an account in all meetings of a series, and their streams. The caller holds the rows of the
+    series."""
+    of_series = select(meetings.c.id).where(meetings.c.series_id == series_id)
+    lock_with_streams(tx, participants.c.user_id == user_id, participants.c.meeting_id.in_(of_series))

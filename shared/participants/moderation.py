@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from shared.core import ledger
+from shared.core.database import TransactionConflict
 from shared.core.errors import InsufficientPermission, ValidationFailed
 from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
@@ -17,7 +18,7 @@ from shared.meetings.models import Meeting
 from shared.meetings.queries import lock_meeting, lock_series
 from shared.meetings.service import check_not_over, check_running
 from shared.participants import permissions
-from shared.participants.entering import take_seat
+from shared.participants.entering import change_place, take_seat
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.events import (
     HandRaised,
@@ -29,7 +30,7 @@ from shared.participants.events import (
 from shared.participants.flags import check as check_own_flags
 from shared.participants.flags import no_longer_allowed, store_flags
 from shared.participants.leaving import free_seat, take_out
-from shared.participants.locking import lock_in_series
+from shared.participants.locking import lock_in_series, lock_places
 from shared.participants.media import align
 from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, HOST, REMOVED, WAITING, Participant, participants
@@ -80,7 +81,7 @@ def change(
     person = scene.target
     if rights:
         flags = {**flags, **taken_away(person, rights)}
-        person = _store(tx, person, rights)
+        person = change_place(tx, person, **rights)
     if flags:
         person = store_flags(tx, person, flags)
     if "role" in changes and changes["role"] != person.role:
@@ -116,6 +117,10 @@ def _scene(
     if with_series and seen.series_id is not None:
         lock_series(tx, seen.series_id)  # in the order of ids: two such acts in one series must not wait in a circle
     meeting = lock_meeting(tx, meeting_id)
+    if with_series and meeting.series_id != seen.series_id:
+        raise TransactionConflict("a series was begun meanwhile, of which no row is locked")
+    if not with_series:  # or it would be told as it was before somebody set their own flags
+        lock_places(tx, meeting_id, participants.c.id == participant_id)
     me = get_permitted(tx, meeting_id, actor, permission).me
     check_not_over(meeting)
     target = get_participant(tx, meeting_id, participant_id)
@@ -162,7 +167,7 @@ def give_role(tx: Transaction, meeting: Meeting, person: Participant, role: str,
     The caller holds the meeting row, and tells the others. Emits RoleChanged. Raises MaxParticipantsReached.
     """
     was_staff = person.is_staff
-    person = _store(tx, person, {"role": role})
+    person = change_place(tx, person, role=role)
     cursors: dict[str, int] = {}
     if person.is_inside and person.is_staff and not was_staff:
         free_seat(tx, person.meeting_id)
@@ -177,13 +182,6 @@ def give_role(tx: Transaction, meeting: Meeting, person: Participant, role: str,
 def _count_hosts(tx: Transaction, meeting_id: str) -> int:
     hosts = (participants.c.meeting_id == meeting_id, participants.c.role == HOST)
     return int(tx.scalar(select(func.count()).select_from(participants).where(*hosts)))
-
-
-def _store(tx: Transaction, person: Participant, values: Mapping[str, Any]) -> Participant:
-    row = tx.execute(
-        update(participants).where(participants.c.id == person.id).values(**values).returning(participants)
-    ).one()
-    return Participant.of(row)
 
 
 def remove(
@@ -223,7 +221,7 @@ def put_out(
     if person.is_inside:
         return take_out(tx, person, "banned" if ban else "removed", actor_id=actor_id, left_at=tx.now, **gone, **values)
     was_waiting = person.status == WAITING
-    out = _store(tx, person, {**gone, **values})
+    out = change_place(tx, person, **gone, **values)
     align(tx, out)  # who has left may still be in the media room
     if was_waiting:
         told: dict[str, Any] = {"meeting_id": out.meeting_id, "actor_id": actor_id, "participant": out}

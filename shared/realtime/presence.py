@@ -120,6 +120,16 @@ def without_connection(connection: Connection, participant_ids: Collection[str],
     return {*participant_ids} - {*found}
 
 
+_KEPT = (
+    select(processes.c.id).where(processes.c.id == bindparam("process_id")).with_for_update(read=True, key_share=True)
+)
+
+
+def hold_process(connection: Connection, process_id: str) -> None:
+    """Keep a process from being found dead and forgotten until the commit; wait for who is doing so."""
+    connection.execute(_KEPT, {"process_id": process_id}).all()
+
+
 def dead_processes(connection: Connection, now: datetime, limit: int = 20) -> list[tuple[str, datetime]]:
     """Return processes whose lease is over, with the time since when they are missed, locked against other sweeps."""
     rows = connection.execute(
