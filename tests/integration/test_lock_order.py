@@ -115,6 +115,25 @@ class Crowd:
             presence.register(tx.connection, process, "web", tx.now - timedelta(hours=1))
             of = dict(zip(places, [one for one in self.series for _ in people], strict=True))
             heartbeat.connections_opened(tx, process, [Socket(new_id(), of[place], place) for place in places])
+        self.sweep()
+
+    def reload(self, who: Actor) -> None:
+        """Open a second connection to a process whose lease is over, while a sweep finds it dead."""
+        process, place = new_id(), self.scene.place(self.id, who).id
+        with self.runtime.transaction() as tx:
+            presence.register(tx.connection, process, "web", tx.now - timedelta(hours=1))
+            presence.opened(tx.connection, process, [Socket(new_id(), self.id, place)], tx.now)
+        sweep = threading.Thread(target=self.sweep)
+        sweep.start()
+        try:
+            with self.runtime.transaction() as tx:
+                heartbeat.connections_opened(tx, process, [Socket(new_id(), self.id, place)])
+        except sqlalchemy.exc.IntegrityError:
+            pass  # it was dead: the process knows, and closes the socket
+        finally:
+            sweep.join()
+
+    def sweep(self) -> None:
         try:
             with self.runtime.transaction() as tx:
                 heartbeat.sweep_processes(tx)
@@ -189,3 +208,34 @@ def test_bans_over_a_series_do_not_wait_in_a_circle_with_dying_processes(runtime
     assert {"ban", "lose_process"} <= crowd.outcomes.keys()
     assert crowd.outcomes["conflict"] == 0, crowd.outcomes
     assert deadlocks(runtime, crowd) == 0
+
+
+def test_who_reloads_does_not_wait_in_a_circle_with_who_finds_their_process_dead(
+    runtime: Runtime, crowd: Crowd
+) -> None:
+    crowd.at_once([crowd.reload, crowd.set_flags], [3, 1], 12)
+    assert crowd.outcomes["reload"] > 0
+    assert crowd.outcomes["conflict"] == 0, crowd.outcomes
+    assert deadlocks(runtime, crowd) == 0
+
+
+def test_who_is_moderated_is_told_as_they_are_by_then(crowd: Crowd) -> None:
+    """A PATCH that changes nothing, while somebody unmutes: who is told last is told the truth."""
+    ann = crowd.people[0]
+    with crowd.runtime.transaction() as tx:
+        flags.set_my_flags(tx, crowd.id, ann, Flags(is_muted=True))
+    place = crowd.scene.place(crowd.id, ann).id
+    told: list[bool] = []
+
+    def moderate() -> None:
+        with crowd.runtime.transaction() as tx:
+            told.append(moderation.change(tx, crowd.id, crowd.host, place, {"role": "attendee"}).is_muted)
+
+    moderator = threading.Thread(target=moderate)
+    with crowd.runtime.transaction() as tx:
+        flags.set_my_flags(tx, crowd.id, ann, Flags(is_muted=False))
+        moderator.start()
+        moderator.join(0.5)
+        assert not told  # it waits
+    moderator.join()
+    assert told == [False]
