@@ -72,7 +72,7 @@ class Settings:
     ratelimit_passcode_address: str = setting(
         "RATELIMIT_PASSCODE_ADDRESS",
         "100/15minute",
-        "Wrong passcodes in one meeting from one address, whoever sends them. Holds also with RATELIMIT_ENABLED=false.",
+        "Wrong passcodes in one meeting from one address, of strangers. Holds also with RATELIMIT_ENABLED=false.",
     )
     ratelimit_websocket: int = setting("RATELIMIT_WEBSOCKET", 1000, "Frames a minute from one connection.")
     meeting_max_participants: int = setting("MEETING_MAX_PARTICIPANTS", 100, "Default of a policy's max_participants.")
