@@ -13,6 +13,8 @@ from typing import Any, Self
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import Connection, Exchange, Queue
+from kombu.transport import redis
+from redis.exceptions import ConnectionError as BrokerConnectionError
 
 from shared.core.background import Background
 from shared.core.outbox import Errand
@@ -26,12 +28,35 @@ TASK_TIME_LIMIT_SECONDS = 90
 VISIBILITY_TIMEOUT_SECONDS = 120  # longer than any task may run, or tasks start twice (M15)
 
 
+class _Channel(redis.Channel):
+    """A channel that says so when its connection is closed.
+
+    A worker that loses the broker closes the old channel, which wants to give its messages back, and acknowledges what
+    was done meanwhile. Kombu then finds no connection, raises AttributeError, and the worker ends. The messages come
+    back by their visibility timeout.
+    """
+
+    def _connparams(self, *args: Any, **options: Any) -> Any:
+        if getattr(self.connection, "client", None) is None:
+            raise BrokerConnectionError("the connection of this channel is closed")
+        return super()._connparams(*args, **options)  # type: ignore[no-untyped-call]
+
+
+class _Transport(redis.Transport):
+    Channel = _Channel
+
+
 class SteadyConnection(Connection):
-    """A connection to the broker that is tried again every two seconds.
+    """A connection to the broker that outlives it, and is tried again every two seconds.
 
     Celery lets its pauses grow to half a minute, for which a worker would take nothing though the broker is back; no
     setting changes that.
     """
+
+    def get_transport_cls(self) -> Any:
+        """Return the transport's class, ours for Redis."""
+        transport = super().get_transport_cls()  # type: ignore[no-untyped-call]
+        return _Transport if transport is redis.Transport else transport
 
     def ensure_connection(self, *args: Any, **options: Any) -> Self:
         """Connect, as kombu's does."""

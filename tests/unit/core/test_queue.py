@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -168,3 +169,24 @@ def test_work_survives_its_worker_and_only_json_is_read() -> None:
     assert conf.worker_prefetch_multiplier == 1
     assert (conf.task_serializer, conf.accept_content) == ("json", ["json"])
     assert conf.broker_transport_options["unacked_restore_throttle"] == 1
+
+
+def test_a_worker_that_loses_the_broker_with_work_in_hand_can_close_what_is_left() -> None:
+    """As Celery's consumer does, which ends of anything but a connection error."""
+    with Valkey(port=free_port()) as own:
+        celery = make_celery(own.url)
+        TaskQueue(celery).send(ERRAND)
+        connection = celery.connection_for_read()
+        channel = connection.default_channel
+        message = channel.basic_get("media")
+        assert message is not None
+        for one in (channel, connection.channel()):
+            one.basic_consume("media", no_ack=False, callback=print, consumer_tag="worker")
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.1)  # both wait for the next one
+        own.stop()
+    with suppress(*connection.connection_errors):
+        connection.collect(socket_timeout=1)
+    connection.close()
+    message.ack_log_error(queue.log, connection.connection_errors)
+    assert not connection.connected
