@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from dev.process import free_port
 from dev.valkey import Valkey
 from shared.core import outbox
+from shared.core.database import LockTimeout
 from shared.core.ids import new_id
 from shared.core.messages import Job
 from shared.core.settings import Settings
@@ -93,16 +94,30 @@ class Ground:
 
     def start_worker(self, name: str = "worker", **more: str) -> None:
         """Start a worker that knows the tests' jobs, and wait until it works."""
-        with self.runtime.transaction() as tx:
-            tx.execute(vitals.delete().where(vitals.c.name == WORKER))
+        self.forget_signs()
         self.stack.start_worker(name, app=JOBS_APP, **more)
         eventually(self.worker_is_alive, 30)
+
+    def forget_signs(self) -> None:
+        """Let no sign of life of a worker be left. Raises LockTimeout when one is just giving a sign."""
+        with self.runtime.transaction() as tx:
+            tx.execute(vitals.delete().where(vitals.c.name == WORKER))
+
+    def freeze(self, group: int) -> None:
+        """Stop a worker where it holds no lock of the database, or everybody would wait for it in vain."""
+        for _ in range(5):
+            os.killpg(group, signal.SIGSTOP)
+            with suppress(LockTimeout):
+                return self.forget_signs()
+            os.killpg(group, signal.SIGCONT)
+            time.sleep(0.1)
+        raise AssertionError("the worker holds a lock whenever it is stopped")
 
     @contextmanager
     def only(self, name: str, **more: str) -> Iterator[None]:
         """Let a new worker of that name be the only one that takes messages; the first one stands still meanwhile."""
         first = self.stack.processes["worker"].pid
-        os.killpg(first, signal.SIGSTOP)
+        self.freeze(first)
         try:
             with self.client as client:  # a message may still be given to it until it has stopped to wait for one
                 eventually(lambda: client.info("clients")["blocked_clients"] == 0, 10)  # type: ignore[index]
