@@ -209,7 +209,8 @@ class Database:
             raise translate(broken) from broken
 
     def dispose(self) -> None:
-        """Close all pooled connections, for example in a child after fork."""
+        """Close all pooled connections, and from now on every other as soon as whoever uses it gives it back."""
+        event.listen(self.engine, "checkin", lambda _raw, record: record.close())
         self.engine.dispose()
         if self._reserve is not None:
             self._reserve.dispose()

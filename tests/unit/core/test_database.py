@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, exc, insert, select, text, update
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, event, exc, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from shared.core import locks
@@ -179,6 +179,21 @@ def test_a_pool_that_is_used_up_is_a_service_that_is_busy(tmp_path: Path):
     with small.connection(read_only=True) as connection:
         assert connection.execute(text("SELECT 1")).scalar() == 1
     small.dispose()
+
+
+def test_who_still_works_when_the_pool_is_closed_leaves_no_open_connection_behind(database_url: str):
+    ended = Database(database_url)
+    closed: list[object] = []
+    event.listen(ended.engine, "close", lambda raw, _record: closed.append(raw))
+    with ended.connection() as connection:
+        in_use = connection.connection.dbapi_connection
+        ended.dispose()
+        assert in_use not in closed
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+    assert in_use in closed
+    with ended.connection() as connection:  # a thread of its own may come as late as that
+        late = connection.connection.dbapi_connection
+    assert late in closed
 
 
 @pytest.mark.once
