@@ -106,6 +106,10 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
     return and_(cursors.c.due_at <= now, or_(cursors.c.leased_until.is_(None), cursors.c.leased_until <= now))
 
 
+def _takes_letters(now: datetime) -> ColumnElement[bool]:
+    return and_(endpoints.c.is_enabled, or_(endpoints.c.open_until.is_(None), endpoints.c.open_until <= now))
+
+
 def _behind(now: datetime) -> Select[Any]:
     busy = (
         select(cursors.c.endpoint_id, func.count().label("turns"))
@@ -124,8 +128,7 @@ def _behind(now: datetime) -> Select[Any]:
         .where(
             _is_free(now),
             ledger.streams.c.seq > cursors.c.seq,
-            endpoints.c.is_enabled,
-            or_(endpoints.c.open_until.is_(None), endpoints.c.open_until <= now),
+            _takes_letters(now),
         )
         .subquery()
     )
@@ -149,13 +152,20 @@ def take(tx: Transaction, job: Deliver) -> Turn | None:
 
 
 def batch(tx: Transaction, turn: Turn) -> Batch | None:
-    """Return what is to be sent next; None when there is nothing, or it is nobody's business any more."""
+    """Return what is to be sent next; None when there is nothing, it is nobody's business any more, or the receiver is
+    to be left alone meanwhile.
+    """
     row = tx.first(
         select(endpoints, cursors.c.stream, cursors.c.seq)
         .join(cursors, cursors.c.endpoint_id == endpoints.c.id)
         .join(users, users.c.id == endpoints.c.user_id)
         .join(participants, (participants.c.user_id == users.c.id) & IS_HOST)
-        .where(turn.is_mine, participants.c.meeting_id == turn.meeting_id, endpoints.c.is_enabled, users.c.is_active)
+        .where(
+            turn.is_mine,
+            participants.c.meeting_id == turn.meeting_id,
+            _takes_letters(tx.now),
+            users.c.is_active,
+        )
     )
     if row is None:
         return None

@@ -25,7 +25,7 @@ PENDING, RETRYING, DELIVERED, FAILED, DEAD = "pending", "retrying", "delivered",
 STATES = (PENDING, RETRYING, DELIVERED, FAILED, DEAD)
 
 # `secret` and `previous_secret` are encrypted by the keyring. `failures` counts those since the last success, whatever
-# the meeting; from some number on nothing is sent before `open_until`.
+# the meeting; from some number on, or when the receiver asks for it, nothing is sent before `open_until`.
 endpoints = Table(
     "webhook_endpoints",
     METADATA,

@@ -1,7 +1,8 @@
 """Outcomes: what follows when a receiver has answered, or has not (contract 10, promise P16).
 
 Taken: the cursor moves on. Not taken: it waits, longer each time; the endpoint's circuit opens after some failures in a
-row, of whatever meetings; and after 24 hours there is a dead letter, and the cursor moves on.
+row, of whatever meetings; and after 24 hours there is a dead letter, and the cursor moves on. A receiver that asks for
+a longer pause (`Retry-After`) has it, from all its meetings, for an hour at most.
 
 Every transaction locks the endpoint before a cursor, if it needs both.
 """
@@ -41,8 +42,8 @@ def settle(tx: Transaction, turn: Turn, post: Post, answer: Answer, *, was_faili
     if not answer.is_taken:
         _put_off(tx, turn, endpoint, post, answer)
         return False
-    if was_failing:
-        _close_circuit(tx, endpoint)
+    if was_failing and (endpoint.open_until is None or endpoint.open_until <= tx.now):
+        _close_circuit(tx, endpoint)  # what was on its way when the circuit opened proves nothing
     moved = tx.execute(update(cursors).where(turn.is_mine).values(seq=post.seq, attempts=0))
     if moved.rowcount:
         _note(tx, turn, post, DELIVERED, answer)
@@ -76,15 +77,27 @@ def _put_off(tx: Transaction, turn: Turn, endpoint: Row[Any], post: Post, answer
     if row is None:
         return
     is_over = max(row.since, post.happened_at) <= tx.now - TRIED_FOR
-    after = {"seq": post.seq, "attempts": 0, "due_at": tx.now} if is_over else {"due_at": tx.now + delay(row.attempts)}
+    asked = timedelta(seconds=min(answer.wait_seconds, LONGEST_DELAY_SECONDS))
+    due_at = tx.now + max(delay(row.attempts), asked)
+    after = {"seq": post.seq, "attempts": 0, "due_at": tx.now} if is_over else {"due_at": due_at}
     _note(tx, turn, post, DEAD if is_over else RETRYING, answer)
     tx.execute(update(cursors).where(turn.is_mine).values(**after, run=None, leased_until=None))
+    _count_failure(tx, endpoint, asked)
+
+
+def _count_failure(tx: Transaction, endpoint: Row[Any], asked: timedelta) -> None:
+    """Open the endpoint's circuit for as long as the receiver asked, and after some failures for longer each time.
+
+    Whatever opened it before is not cut short.
+    """
     failures = endpoint.failures + 1
-    trips = {"open_until": tx.now + delay(failures - TRIPS_AT + 1)} if failures >= TRIPS_AT else {}
+    pause = max(asked, delay(failures - TRIPS_AT + 1)) if failures >= TRIPS_AT else asked
+    known = [endpoint.open_until] if endpoint.open_until else []
+    open_until = max([*known, tx.now + pause]) if pause else endpoint.open_until
     tx.execute(
         update(endpoints)
         .where(endpoints.c.id == endpoint.id)
-        .values(failures=failures, failing_since=endpoint.failing_since or tx.now, **trips)
+        .values(failures=failures, failing_since=endpoint.failing_since or tx.now, open_until=open_until)
     )
 
 

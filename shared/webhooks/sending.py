@@ -1,15 +1,18 @@
 """Sending: one POST to a server that nobody here trusts (attacks S108, S109), signed as Standard Webhooks.
 
 The connection goes to an address that was judged; nothing is followed; of the answer the status and at most 64 KiB of
-headers are read, all within ten seconds, and the body not at all.
+headers are read, all within ten seconds, and the body not at all. Of the headers one counts: how long the receiver asks
+to be left alone (`Retry-After`, RFC 9110 10.2.3).
 """
 
 import io
+import re
 import socket
 import ssl
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import Any, cast
@@ -21,6 +24,7 @@ from shared.webhooks.addresses import NotAllowed, NotFoundThere, Target, look_up
 SECONDS = 10.0
 CONNECT_SECONDS = 5.0
 LONGEST_ANSWER = 64 * 1024
+BUSY = (429, 503)  # with these a receiver may say when to come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,15 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of it. `status` is None when nobody answered; `reason` is None when the letter was taken (2xx)."""
+    """What came of it. `status` is None when nobody answered; `reason` is None when the letter was taken (2xx).
+
+    `wait_seconds` is for how long the receiver asked to be left alone, 0.0 when it did not.
+    """
 
     status: int | None
     reason: str | None
     duration_ms: int
+    wait_seconds: float = 0.0
 
     @property
     def is_taken(self) -> bool:
@@ -57,8 +65,10 @@ def send(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) 
     """Send a letter. Raises nothing: who cannot be reached is an answer too."""
     began = time.monotonic()
     status: int | None = None
+    wait = 0.0
     try:
-        status = _post(recipient, letter, now, private=private)
+        status, asked = _post(recipient, letter, now, private=private)
+        wait = wait_asked(asked, now) if status in BUSY else 0.0
         reason = None if 200 <= status < 300 else _refused(status)
     except NotAllowed as refused:
         reason = f"Nothing is sent there. {refused}"
@@ -72,11 +82,24 @@ def send(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) 
         reason = "The connection was refused."
     except (HTTPException, OSError, ValueError):
         reason = "The connection broke, or the answer was not HTTP."
-    return Answer(status, reason, round((time.monotonic() - began) * 1000))
+    return Answer(status, reason, round((time.monotonic() - began) * 1000), wait)
 
 
 def _refused(status: int) -> str:
     return f"HTTP {status}: redirects are not followed." if 300 <= status < 400 else f"HTTP {status}."
+
+
+def wait_asked(header: str | None, now: datetime) -> float:
+    """Return how many seconds a `Retry-After` asks to wait: seconds, or an HTTP date; 0.0 when it says neither."""
+    if header is None:
+        return 0.0
+    if re.fullmatch(r"[0-9]{1,9}", header.strip()):
+        return float(header)
+    try:
+        when = parsedate_to_datetime(header)
+        return max(0.0, (when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):  # whatever a stranger wrote there
+        return 0.0
 
 
 def signed(secrets: tuple[str, ...], letter: Letter, now: datetime) -> dict[str, str]:
@@ -89,7 +112,8 @@ def signed(secrets: tuple[str, ...], letter: Letter, now: datetime) -> dict[str,
     }
 
 
-def _post(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) -> int:
+def _post(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) -> tuple[int, str | None]:
+    """Return the status, and what `Retry-After` says."""
     target = parse(recipient.url, private=private)
     deadline = time.monotonic() + SECONDS
     headers = {
@@ -104,7 +128,8 @@ def _post(recipient: Recipient, letter: Letter, now: datetime, *, private: bool)
     connection.sock = cast(Any, line)
     try:
         connection.request("POST", target.path, letter.body, headers)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Retry-After")
     finally:
         connection.close()
         line.close()

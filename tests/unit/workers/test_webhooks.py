@@ -5,7 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,9 +26,10 @@ from shared.webhooks.endpoints import EndpointWish
 from shared.webhooks.jobs import Deliver
 from shared.webhooks.kinds import KINDS
 from shared.webhooks.models import Endpoint, cursors, deliveries, endpoints
+from shared.webhooks.sending import Answer
 from tests.factories.scene import Scene, change_place
 from tests.fakes.clock import FakeClock
-from tests.fakes.receiver import Receiver, flapping, raw_answer
+from tests.fakes.receiver import Fault, Receiver, flapping, raw_answer
 from workers import app  # noqa: F401  registers every task
 from workers.task import run_job, run_periodic
 
@@ -228,6 +229,113 @@ def test_what_is_not_taken_waits_longer_each_time(site: Site, receiver: Receiver
     assert {seq for _, seq in receiver.told(taken=False)} == {receiver.arrivals[0].body["seq"]}
     (row,) = site.log(endpoint)
     assert (row.state, row.attempts, row.response_status, row.reason) == ("retrying", 13, 500, "HTTP 500.")
+
+
+def asks_to_wait(status: int, header: str) -> Fault:
+    """Return a fault that refuses, and says when to come again."""
+    return raw_answer(f"HTTP/1.1 {status} Busy\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def until_it_comes_again(site: Site, receiver: Receiver, clock: FakeClock) -> int:
+    """Let time pass in steps of five seconds until something arrives; return how many seconds."""
+    before = len(receiver.arrivals)
+    for waited in range(5, 10_000, 5):
+        clock.pass_(seconds=5)
+        site.pump()
+        if len(receiver.arrivals) > before:
+            return waited
+    raise AssertionError("nothing came")
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "waits"),
+    [
+        (429, "60", [60, 60, 60, 60, 80]),  # never sooner than without
+        (503, "3", [5, 10, 20]),
+        (503, "999999", [3600]),  # an hour at most
+        (500, "60", [5, 10]),  # with these two alone does it mean anything
+        (429, "soon", [5, 10]),
+    ],
+)
+def test_a_receiver_that_says_when_to_come_again_is_left_alone_until_then(
+    site: Site, receiver: Receiver, clock: FakeClock, status: int, header: str, waits: list[int]
+) -> None:
+    endpoint, _ = site.endpoint(receiver.url, *TALK)
+    site.say(site.meeting(), "one")
+    receiver.fault = asks_to_wait(status, header)
+    site.pump()
+    assert [until_it_comes_again(site, receiver, clock) for _ in waits] == waits
+    (row,) = site.log(endpoint)
+    assert (row.state, row.response_status, row.reason) == ("retrying", status, f"HTTP {status}.")
+
+
+def test_who_asks_to_be_left_alone_is_so_by_all_meetings_and_by_those_whose_turn_it_was(
+    site: Site, receiver: Receiver, clock: FakeClock
+) -> None:
+    endpoint, _ = site.endpoint(receiver.url, *TALK)
+    meetings_ = [site.meeting() for _ in range(3)]
+    for meeting_id in meetings_:
+        site.say(meeting_id, "x")
+    receiver.fault = asks_to_wait(429, "120")
+    site.pump()
+    assert len(receiver.arrivals) == 1  # the other two had a turn
+    site.say(site.meeting(), "later")
+    assert site.pump() == 0
+    assert site.row(endpoint).open_until == clock.now() + timedelta(seconds=120)
+    receiver.fault = lambda _: False
+    assert until_it_comes_again(site, receiver, clock) == 120
+    while site.pump():
+        pass
+    assert len({a.body["meeting_id"] for a in receiver.arrivals if a.taken}) == 4
+    assert (site.row(endpoint).failures, site.row(endpoint).open_until) == (0, None)
+
+
+def test_a_success_that_was_on_its_way_does_not_cut_short_what_the_receiver_asked_for(
+    site: Site, receiver: Receiver, clock: FakeClock
+) -> None:
+    endpoint, _ = site.endpoint(receiver.url, *TALK)
+    first, second = site.meeting(), site.meeting()
+    site.say(first, "x")
+    receiver.status = 500
+    site.pump()  # so that the next success would close a circuit
+    clock.pass_(seconds=5)
+    site.say(second, "y")
+    with site.runtime.transaction() as tx:
+        assert delivering.give_turns(tx) == 2
+    jobs = [job_of(site.runtime, errand.id) for errand in tx.errands]
+    with site.runtime.transaction() as tx:
+        turn, other = (delivering.take(tx, job) for job in jobs)
+        assert turn is not None
+        assert other is not None
+        (post, *_), (another, *_) = (delivering.batch(tx, one).posts for one in (turn, other))  # type: ignore[union-attr]
+    with site.runtime.transaction() as tx:
+        assert not outcomes.settle(tx, turn, post, Answer(429, "HTTP 429.", 1, 600.0), was_failing=True)
+    with site.runtime.transaction() as tx:
+        assert outcomes.settle(tx, other, another, Answer(204, None, 1), was_failing=True)
+    with site.runtime.reading() as tx:
+        assert delivering.batch(tx, other) is None
+    assert site.row(endpoint).open_until == clock.now() + timedelta(seconds=600)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, 0),
+        ("0", 0),
+        ("120", 120),
+        (" 120 ", 120),
+        ("Thu, 01 Jan 2026 00:02:00 GMT", 120),
+        ("Thursday, 01-Jan-26 00:02:00 GMT", 120),
+        ("Thu Jan  1 00:02:00 2026", 120),
+        ("Thu, 01 Jan 2026 01:02:00 +0100", 120),
+        ("Thu, 01 Jan 2026 00:02:00 -0000", 120),
+        ("Wed, 31 Dec 2025 23:00:00 GMT", 0),
+        *((odd, 0) for odd in ("", " ", "-5", "1.5", "1e9", "120, 60", "soon", "9" * 5000, "\u0661\u0662", "Thu, 99")),
+        ("Thu, 01 Jan 99999999999 00:00:00 GMT", 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_and_nothing_else(header: str | None, seconds: float) -> None:
+    assert sending.wait_asked(header, datetime(2026, 1, 1, tzinfo=UTC)) == seconds
 
 
 def test_p16_a_receiver_that_is_down_for_hours_misses_nothing(site: Site, receiver: Receiver, clock: FakeClock) -> None:
