@@ -8,11 +8,19 @@ from workers.task import every
 
 @every(5, "outbox.relay", lane="fast")
 def relay(runtime: Runtime) -> int:
-    """Send what is due. Sending comes after the commit: a row that is sent twice is still worked on once."""
+    """Send what is due; all that waits, when the broker has lost what it was given.
+
+    Sending comes after the commit: a row that is sent twice is still worked on once.
+    """
+    was_lost = runtime.queue.has_forgotten()
     with runtime.transaction() as tx:
+        if was_lost:
+            outbox.hasten(tx.connection, tx.now)
         errands = outbox.due(tx.connection, tx.now)
     for errand in errands:
         runtime.queue.send(errand)
+    if was_lost:
+        runtime.queue.remember()
     return len(errands)
 
 

@@ -7,6 +7,9 @@ message for the same row finds nothing to do. Two kinds of work:
 - `outside`: talks to another system. Done before it is marked, so it may happen twice, and must bear that.
 
 Periodic tasks are sent by beat by name, and hold a lease while they run: two beats make no second effect.
+
+Every outcome is counted, and is a line in the log: `task_over` of a job, `periodic_task` of a period in which there was
+something to do.
 """
 
 import logging
@@ -111,15 +114,21 @@ def run_job(runtime: Runtime, name: str, row_id: str, *, redelivered: bool = Fal
     with runtime.transaction() as tx:
         claimed = outbox.claim(tx.connection, row_id, name, tx.now, redelivered=redelivered)
     if claimed is None:
-        return _count(name, "skipped", began)
+        return _over(name, "skipped", began, row_id)
     try:
         JOB_TASKS[name].run(runtime, claimed)
     except Exception as broken:
         log.exception("job_failed", extra={"task": name, "job_id": row_id, "attempt": claimed.attempt})
         with runtime.transaction() as tx:
             again = outbox.fail(tx.connection, claimed, f"{type(broken).__name__}: {broken}", tx.now)
-        return _count(name, "retry" if again else "dead", began)
-    return _count(name, "done", began)
+        return _over(name, "retry" if again else "dead", began, row_id, claimed.attempt)
+    return _over(name, "done", began, row_id, claimed.attempt)
+
+
+def _over(name: str, outcome: str, began: float, row_id: str, attempt: int | None = None) -> str:
+    told = {"task": name, "outcome": outcome, "seconds": _since(began), "job_id": row_id, "attempt": attempt}
+    log.info("task_over", extra=told)
+    return _count(name, outcome, began)
 
 
 def run_periodic(runtime: Runtime, name: str) -> str:
@@ -134,11 +143,17 @@ def run_periodic(runtime: Runtime, name: str) -> str:
     try:
         count = task.run(runtime)
     except Exception:
-        log.exception("periodic_task_failed", extra={"task": name})
+        log.exception("periodic_task_failed", extra={"task": name, "outcome": "failed", "seconds": _since(began)})
         return _count(name, "failed", began)
-    if count:
-        log.info("periodic_task", extra={"task": name, "count": count})
+    # At other times it tells nothing: several of them a second would hide what does.
+    level = logging.INFO if count else logging.DEBUG
+    told = {"task": name, "outcome": "done", "seconds": _since(began), "count": count}
+    log.log(level, "periodic_task", extra=told)
     return _count(name, "done", began)
+
+
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 4)
 
 
 def _count(name: str, outcome: str, began: float) -> str:

@@ -9,12 +9,27 @@ relay. The message carries only the row's id: the worker reads the payload here,
                                --lease over, or the message is delivered again--> running (the worker is gone)
 """
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, String, Table, Text, delete, select, update
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    case,
+    delete,
+    literal,
+    select,
+    update,
+)
 
 from shared.core.database import METADATA, Id, Json, UtcDateTime
 from shared.core.messages import Job
@@ -38,6 +53,7 @@ outbox = Table(
 
 MAX_ATTEMPTS = 5
 FIRST_RELAY_SECONDS = 10  # the direct road has this long before beat sends a second message
+LONGEST_RETRY_SECONDS = 20.0  # the pause before the last attempt: 2 ** 4, and a quarter
 LEASE_SECONDS = 95  # longer than a task may run (task_time_limit 90)
 KEEP_DONE = timedelta(hours=24)
 
@@ -121,10 +137,13 @@ def finish(connection: Connection, row_id: str, now: datetime) -> bool:
 def fail(connection: Connection, claimed: Claim, why: str, now: datetime) -> bool:
     """Put a row back for later, or bury it after MAX_ATTEMPTS. Returns whether it will be tried again.
 
+    Later is after 2, 4, 8, 16 s and up to a quarter more, so that what failed together does not come again together.
+
     Changes nothing when the claim is no longer good: the work was done meanwhile, or another worker has it.
     """
     again = claimed.attempt < MAX_ATTEMPTS
-    delay = timedelta(seconds=min(2.0**claimed.attempt, 300.0))
+    spread = random.uniform(1.0, 1.25)  # noqa: S311  spreads load, keeps no secret
+    delay = timedelta(seconds=min(2.0**claimed.attempt * spread, LONGEST_RETRY_SECONDS))
     change = {"state": "pending", "next_at": now + delay} if again else {"state": "dead", "finished_at": now}
     connection.execute(
         update(outbox)
@@ -159,6 +178,15 @@ def due(connection: Connection, now: datetime, limit: int = 200) -> list[Errand]
         wait = timedelta(seconds=min(max(age, 15.0), 300.0))
         connection.execute(update(outbox).where(outbox.c.id == row.id).values(state="pending", next_at=now + wait))
     return [Errand(row.id, row.name, row.lane) for row in ripe]
+
+
+def hasten(connection: Connection, now: datetime) -> None:
+    """Let rows that wait be due: the broker has lost their messages. What failed keeps a pause of the longest kind."""
+    soon = now + timedelta(seconds=LONGEST_RETRY_SECONDS)
+    due_at = case((outbox.c.attempts == 0, literal(now, UtcDateTime)), else_=literal(soon, UtcDateTime))
+    connection.execute(
+        update(outbox).where(outbox.c.state == "pending", outbox.c.next_at > due_at).values(next_at=due_at)
+    )
 
 
 def oldest_pending_age(connection: Connection, now: datetime) -> float:

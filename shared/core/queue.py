@@ -2,6 +2,9 @@
 
 A request hands over what its transaction decided and goes on. When the broker does not answer, the circuit opens and
 nothing is sent until it closes again: the rows stay in the outbox and beat's relay sends them (promises M10, M11).
+
+A mark lies in the broker beside the messages. When it is gone, so are they, and the relay need not wait for the rows'
+times to see that nobody has taken them.
 """
 
 import logging
@@ -10,11 +13,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Self
 
+import redis as redis_client
 from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import Connection, Exchange, Queue
 from kombu.transport import redis
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as BrokerConnectionError
+from redis.retry import Retry
 
 from shared.core.background import Background
 from shared.core.outbox import Errand
@@ -24,6 +30,7 @@ log = logging.getLogger(__name__)
 LANES = ("fast", "default", "media", "maintenance", "webhooks")
 BACKLOG = 10_000  # errands waiting in memory; beyond it the relay takes over
 OPEN_SECONDS = 2.0
+MARK, MARK_TIMEOUT_SECONDS = "parley:queue:mark", 2.0
 TASK_TIME_LIMIT_SECONDS = 90
 VISIBILITY_TIMEOUT_SECONDS = 120  # longer than any task may run, or tasks start twice (M15)
 
@@ -114,6 +121,12 @@ class TaskQueue:
         self._waiting: deque[Errand] = deque(maxlen=BACKLOG)
         self._sender = Background("task-queue", self._send_waiting)
         self._open_until = 0.0
+        self._broker = redis_client.Redis.from_url(
+            celery.conf.broker_url,
+            socket_timeout=MARK_TIMEOUT_SECONDS,
+            socket_connect_timeout=MARK_TIMEOUT_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+        )
 
     @property
     def healthy(self) -> bool:
@@ -129,6 +142,14 @@ class TaskQueue:
     def send(self, errand: Errand) -> None:
         """Send one errand now, in this thread. Raises what the broker client raises."""
         self._celery.send_task(errand.name, args=[errand.id], queue=errand.lane, ignore_result=True)
+
+    def has_forgotten(self) -> bool:
+        """Tell whether the broker has lost all that it was given since `remember`. Raises what its client raises."""
+        return not self._broker.exists(MARK)
+
+    def remember(self) -> None:
+        """Leave the mark by which `has_forgotten` tells. Raises what the broker's client raises."""
+        self._broker.set(MARK, "1")
 
     def _send_waiting(self) -> None:
         while self._waiting:

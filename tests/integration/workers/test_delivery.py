@@ -3,12 +3,15 @@
 import os
 import signal
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from shared.core import outbox
 from shared.core.ids import new_id
 from shared.core.outbox import FIRST_RELAY_SECONDS, MAX_ATTEMPTS
+from shared.core.queue import MARK
 from tests.integration.workers.conftest import Ground, eventually
 from tests.integration.workers.jobs import Count, Poison, Work
 
@@ -72,6 +75,19 @@ def test_after_flushall_jobs_on_their_way_are_done_and_new_ones_go_the_direct_ro
 
     ground.are_done(ground.enqueue(*(Count(label=label) for label in later)), DIRECTLY)
     ground.are_done(ids, BY_RELAY)
+    assert ground.counted(labels) == len(labels)
+
+
+def test_after_flushall_what_would_wait_for_long_yet_is_done_soon(ground: Ground, labels: list[str]) -> None:
+    """A row that waited in a long queue is looked at ever less often; that its message is lost is seen by a mark."""
+    with ground.client as client:
+        eventually(lambda: client.exists(MARK) == 1, BY_RELAY)
+        later = ground.runtime.now() + timedelta(minutes=5)
+        with ground.runtime.database.connection() as connection:
+            errands = outbox.write(connection, {new_id(): Count(label=label) for label in labels}, later)
+        client.flushall()
+
+    ground.are_done([errand.id for errand in errands], BY_RELAY)
     assert ground.counted(labels) == len(labels)
 
 

@@ -130,10 +130,38 @@ def test_a_failed_row_waits_longer_each_time_and_dies_at_last(connection, now) -
         waits.append((row.next_at - now).total_seconds())
         now = row.next_at
 
-    assert waits == [2, 4, 8, 16]
+    for wait, least in zip(waits, (2, 4, 8, 16), strict=True):
+        assert least <= wait <= least * 1.25
     assert not outbox.fail(connection, must_claim(connection, row_id, now), "x" * 5000, now)
     row = row_of(connection, row_id)
     assert (row.state, row.finished_at, len(row.error)) == ("dead", now, 2000)
+
+
+def test_what_failed_together_does_not_come_again_together(connection, now) -> None:
+    ids = [put(connection, now) for _ in range(20)]
+    for row_id in ids:
+        outbox.fail(connection, must_claim(connection, row_id, now), "the other side is away", now)
+    waits = {(row_of(connection, row_id).next_at - now).total_seconds() for row_id in ids}
+    assert len(waits) > 10
+    assert max(waits) - min(waits) > 0.1
+
+
+def test_when_the_broker_lost_everything_what_waits_is_due_at_once_and_what_failed_soon(connection, now) -> None:
+    waiting, failed, running, done, fresh = (put(connection, now) for _ in range(5))
+    outbox.fail(connection, must_claim(connection, failed, now), "it broke", now)
+    must_claim(connection, running, now)
+    must_claim(connection, done, now)
+    outbox.finish(connection, done, now)
+    long_ago = update(outbox.outbox).where(outbox.outbox.c.id.in_([waiting, failed]))
+    connection.execute(long_ago.values(next_at=now + timedelta(seconds=300)))
+    before = {row_id: row_of(connection, row_id) for row_id in (running, done)}
+
+    outbox.hasten(connection, now)
+
+    assert {errand.id for errand in outbox.due(connection, now)} == {waiting, fresh}
+    assert outbox.due(connection, now + timedelta(seconds=14)) == []
+    assert failed in {errand.id for errand in outbox.due(connection, now + timedelta(seconds=20))}
+    assert {row_id: row_of(connection, row_id) for row_id in (running, done)} == before
 
 
 @pytest.mark.parametrize("attempt", [1, MAX_ATTEMPTS])

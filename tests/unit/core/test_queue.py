@@ -141,6 +141,21 @@ def test_sending_now_raises_soon_when_the_broker_is_away() -> None:
         assert time.perf_counter() - began < 4
 
 
+def test_that_the_broker_lost_everything_is_told_until_a_new_mark_is_there(url, client) -> None:
+    tasks = TaskQueue(make_celery(url))
+    assert tasks.has_forgotten()
+    tasks.remember()
+    assert not tasks.has_forgotten()
+    assert not TaskQueue(make_celery(url)).has_forgotten()  # nor to another process
+    client.flushdb()
+    assert tasks.has_forgotten()
+
+
+def test_a_broker_that_is_away_has_forgotten_nothing() -> None:
+    with pytest.raises(redis.ConnectionError):
+        TaskQueue(make_celery(f"redis://127.0.0.1:{free_port()}/0")).has_forgotten()
+
+
 def test_a_backlog_of_a_long_outage_is_bounded(url, monkeypatch) -> None:
     monkeypatch.setattr(Background, "wake", lambda self: None)
     tasks = TaskQueue(make_celery(url))

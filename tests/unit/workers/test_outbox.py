@@ -48,6 +48,31 @@ def test_a_relay_that_finds_the_road_closed_sends_again_when_it_is_open(
     assert [errand.id for errand in queue.sent] == [row_id]
 
 
+def test_when_the_broker_lost_everything_the_relay_sends_all_that_waits_and_leaves_a_mark(
+    bench: Runtime, clock: FakeClock, queue: FakeQueue, row_id: str
+) -> None:
+    assert relay(bench) == 0  # the direct road has its time
+    queue.mark = False
+
+    assert relay(bench) == 1
+    assert [errand.id for errand in queue.sent] == [row_id]
+    assert queue.mark
+    assert relay(bench) == 0
+
+
+def test_the_mark_is_left_when_all_was_sent_and_not_before(
+    bench: Runtime, queue: FakeQueue, row_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: object) -> None:
+        raise ConnectionError("the broker does not answer")
+
+    queue.mark = False
+    monkeypatch.setattr(queue, "send", away)
+    with pytest.raises(ConnectionError):
+        relay(bench)
+    assert not queue.mark
+
+
 def test_two_relays_at_once_send_a_row_once(bench: Runtime, clock: FakeClock, queue: FakeQueue, row_id: str) -> None:
     now = clock.pass_(seconds=FIRST_RELAY_SECONDS)
     if bench.database.is_sqlite:  # one writer at a time: the second one comes after the commit of the first
