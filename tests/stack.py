@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -78,10 +79,21 @@ class Stack:
         )
         return index
 
-    def start_worker(self, name: str = "worker", *, app: str = "celery_app", **more: str) -> None:
-        """Start a Celery worker for all lanes; `app` may be a module that adds jobs to celery_app's."""
+    def start_worker(
+        self,
+        name: str = "worker",
+        *,
+        app: str = "celery_app",
+        lanes: Sequence[str] = LANES,
+        threads: int = 0,
+        **more: str,
+    ) -> None:
+        """Start a Celery worker, with `threads` or else two processes; `app` may be a module that adds jobs to
+        celery_app's.
+        """
         quiet = ["-l", "WARNING", "--without-mingle", "--without-gossip"]
-        options = ["-Q", ",".join(LANES), "-c", "2", *quiet, "-n", f"{name}@%h"]
+        pool = ["-P", "threads", "-c", str(threads)] if threads else ["-c", "2"]
+        options = ["-Q", ",".join(lanes), *pool, *quiet, "-n", f"{name}@%h"]
         self._spawn(name, ["celery", "-q", "-A", app, "worker", *options], PYTHONWARNINGS="ignore", **more)
 
     def start_beat(self, name: str = "beat", *, scheduler: str | None = None, **more: str) -> None:
