@@ -6,7 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
@@ -15,12 +15,14 @@ Fault = Callable[[BaseHTTPRequestHandler], bool]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request that came: what it said, and whether it was taken (2xx)."""
+    """A request that came: what it said, whether it was taken (2xx), and when it was answered, by both clocks."""
 
     path: str
     headers: dict[str, str]
     raw: bytes
     taken: bool
+    at: float = field(default_factory=time.time)
+    moment: float = field(default_factory=time.monotonic)
 
     @property
     def body(self) -> dict[str, Any]:

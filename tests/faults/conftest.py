@@ -16,7 +16,9 @@ from web.app import create_app
 @pytest.fixture(scope="package")
 def whole_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The site, started once."""
-    with Site(tmp_path_factory.mktemp("site"), worker_app="tests.faults.poisoned") as running:
+    with Site(
+        tmp_path_factory.mktemp("site"), worker_app="tests.faults.poisoned", webhook_allow_private=True
+    ) as running:
         yield running
 
 

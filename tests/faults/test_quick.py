@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.fakes.receiver import Receiver, flapping
 from tests.faults.drill import Drill
+from tests.faults.hooks import Hooks
 from tests.faults.report import Figures
 from tests.faults.site import Site
 
@@ -95,6 +97,32 @@ def test_presence_and_jobs_go_on_when_a_worker_is_killed(
             acknowledged=verdict.acked,
             retried=verdict.retried,
             next_sign_of_a_worker=took,
+        )
+
+
+def test_a_webhook_receiver_that_flaps_is_told_everything_in_order_though_a_worker_is_killed(
+    site: Site, drill: Callable[..., Drill], figures: Figures
+) -> None:
+    with Receiver() as receiver, drill(clients=2, senders=2) as running:
+        hooks = Hooks.of(running, receiver.url)
+        receiver.fault = flapping(0.3, seed=7)
+        running.talk(PER_SECOND / 2)
+        running.crowd.wait_until_acked(6)
+        site.kill("worker0")
+        running.crowd.wait_until_acked(6)
+        verdict = running.judge()
+        took = hooks.wait_until_told(receiver.arrivals, 60)
+        told = hooks.judge(receiver.arrivals)
+        figures(
+            "P16",
+            "webhook receiver fails 30 % of requests, a worker killed (quick)",
+            "every event ≥ 1 time, in order, signed",
+            events=told.events,
+            requests=told.requests,
+            came_again=told.again,
+            lost=0,
+            acknowledged=verdict.acked,
+            all_told_after=took,
         )
 
 

@@ -1,44 +1,21 @@
 """Workers die in the middle of their work, and meet work that kills, fails or never ends."""
 
-import importlib
 import time
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import psycopg
 import pytest
 
-from shared.core.messages import JOBS
 from shared.runtime import Runtime
 from tests.faults.drill import pause
 from tests.faults.report import Figures
 from tests.faults.site import Site
-from workers.task import JOB_TASKS
 
 pytestmark = [pytest.mark.full, pytest.mark.postgres_only, pytest.mark.timeout(900)]
 
 TASK_SECONDS = 6
 MAX_ATTEMPTS = 5
-
-
-@pytest.fixture
-def poison(site: Site) -> Iterator[ModuleType]:
-    """The jobs that misbehave, known to this process for the length of a test."""
-    before = dict(JOBS), dict(JOB_TASKS)
-    module = importlib.import_module("tests.faults.poison")
-    with site.connect() as connection:
-        connection.execute(module.EFFECTS)
-    yield module
-    for register, entries in zip((JOBS, JOB_TASKS), before, strict=True):
-        register.clear()  # type: ignore[attr-defined]
-        register.update(entries)  # type: ignore[attr-defined]
-
-
-@pytest.fixture
-def database(site: Site) -> Iterator["psycopg.Connection[Any]"]:
-    with site.connect() as connection:
-        yield connection
 
 
 def enqueue(runtime: Runtime, job: Any) -> None:
