@@ -10,13 +10,14 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet install
 RUNTIME := $(VENV)/.runtime-installed
 TOOLS := $(VENV)/.tools-installed
 PEERS := var/bench-venv/.installed
+FLOWER := var/flower-venv/.installed
 PYTEST := $(PY) -m pytest --quiet --no-header -n $(PARLEY_TEST_WORKERS)
 FAULTS := PARLEY_TEST_DB=postgres $(PY) -m pytest --quiet --no-header -n 0
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .SHELLFLAGS := -eu -c
-.PHONY: help run demo test check lint types imports docs format cov bench faults faults-quick clean
+.PHONY: help run demo test check lint types imports docs format cov bench faults faults-quick flower clean
 
 help: ## this list
 	@printf 'Parley: make <target>\n\n'
@@ -78,6 +79,9 @@ faults-quick: $(TOOLS) ## processes and servers killed under load, a minute; a p
 faults: $(TOOLS) ## the whole catalogue of faults, about two hours (PARLEY_FAULTS_SHORT=1: half an hour)
 	@status=0; $(FAULTS) -s -m full tests/faults || status=$$?; $(PY) -m tests.faults.report; exit $$status
 
+flower: $(FLOWER) ## the workers of a running `make run` in a browser, on this machine only (FLOWER_PORT)
+	@exec var/flower-venv/bin/python -m dev.flower
+
 clean: ## remove the environment, caches and all data of `make run`
 	@rm -rf $(VENV) var htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -100,6 +104,14 @@ $(RUNTIME): requirements.txt | $(PY)
 $(TOOLS): tests/requirements.txt $(RUNTIME) | $(PY)
 	@echo 'Installing what the tests need, once ...'
 	@$(PIP) --no-compile -r tests/requirements.txt
+	@touch $@
+
+# Celery loads every plugin that is installed beside it: in the environment of `make run` all workers would load Flower.
+$(FLOWER): dev/requirements.txt requirements.txt
+	@echo 'Installing Flower, once ...'
+	@$(PYTHON) -m venv var/flower-venv
+	@var/flower-venv/bin/python -m pip --disable-pip-version-check --quiet install --no-compile \
+		-r requirements.txt -r dev/requirements.txt
 	@touch $@
 
 # What the product is compared with lives in an environment of its own.

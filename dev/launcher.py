@@ -27,6 +27,7 @@ LANES = "fast,default,media,maintenance"
 PROJECT = Path(__file__).resolve().parent.parent
 GUNICORN_CONFIG = PROJECT / "docker" / "gunicorn.conf.py"
 MIGRATIONS = PROJECT / "migrations" / "versions"
+BROKER_FILE = Path("var", "valkey", "url")  # where the server is that was started; of use while it runs
 
 
 class CannotStart(Exception):
@@ -135,6 +136,7 @@ def _start_valkey(supervisor: Supervisor, console: Console, root: Path) -> str:
     valkey = Valkey(root / "var" / "valkey", appendonly=True, output=subprocess.PIPE).start()
     assert valkey.process is not None
     supervisor.adopt("valkey", valkey.process, hidden=("Memory overcommit must be enabled",))
+    (root / BROKER_FILE).write_text(valkey.url)
     console.say("valkey", f"answers on port {valkey.port}")
     return valkey.url
 

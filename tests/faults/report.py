@@ -1,11 +1,13 @@
-"""The figures of fault tests: each test prints one line, and `python -m tests.faults.report` makes the table of
-docs/operate/reliability.md from the last run of each.
+"""The figures of fault tests: each test prints one line, and `python -m tests.faults.report` puts the last run of each
+into the table of docs/operate/reliability.md.
 """
 
 import json
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 RESULTS = PROJECT / "var" / "faults" / "results.jsonl"
 PAGE = PROJECT / "docs" / "operate" / "reliability.md"
 BEGIN, END = "<!-- figures: made by `python -m tests.faults.report` -->", "<!-- end of figures -->"
+HEAD = "| No. | What breaks | Promised | Measured |"
 
 
 class Figures:
@@ -52,28 +55,39 @@ def _short(value: object) -> str:
     return str(value)
 
 
-def table() -> str:
-    """Return the table of the last figures of each test, in the order of their numbers."""
-    last: dict[tuple[str, str], dict[str, Any]] = {}
-    for line in RESULTS.read_text().splitlines():
-        result = json.loads(line)
-        last[result["number"], result["what"]] = result
-    rows = sorted(
-        last.values(), key=lambda r: (r["number"][0], int("".join(filter(str.isdigit, r["number"]))), r["what"])
-    )
-    lines = ["| No. | What breaks | Promised | Measured |", "| --- | --- | --- | --- |"]
-    lines += [
-        f"| {r['number']} | {r['what']} | {r['promised']} | {r['measured']}{' (shortened run)' if r['short'] else ''} |"
-        for r in rows
-    ]
-    days = sorted({r["at"] for r in rows})
-    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+Key = tuple[str, str]  # the number in the catalogue, and what breaks
+
+
+def table(results: Iterable[Mapping[str, Any]], before: str) -> str:
+    """Return the table: the last figures of each test, in the order of their numbers.
+
+    `before` is the table so far: what was not measured this time stays as it was. Quick tests are not told of.
+    """
+    lines = _lines_of(before)
+    days = set(re.findall(r"\d{4}-\d\d-\d\d", before.partition(HEAD)[0]))
+    for each in results:
+        if "(quick)" in each["what"]:
+            continue
+        cells = (each["number"], each["what"], each["promised"], each["measured"])
+        lines[each["number"], each["what"]] = f"| {' | '.join(cells)}{' (shortened run)' if each['short'] else ''} |"
+        days.add(each["at"])
+    when = " to ".join(sorted({min(days), max(days)}))
     said = (
         f"Measured on {when} by the tests of `make faults`, everything on one machine of {os.cpu_count()} cores: "
         f"web processes, workers, beats, PostgreSQL, Valkey and all clients. "
         f"{platform.system()}, Python {platform.python_version()}."
     )
-    return "\n".join([said, "", *lines])
+    return "\n".join([said, "", HEAD, "| --- | --- | --- | --- |", *(lines[key] for key in sorted(lines, key=_order))])
+
+
+def _lines_of(before: str) -> dict[Key, str]:
+    rows = [line for line in before.partition(HEAD)[2].splitlines() if line.startswith("| ") and " --- " not in line]
+    return {(cells[1].strip(), cells[2].strip()): row for row in rows for cells in [row.split("|")]}
+
+
+def _order(key: Key) -> tuple[str, int, str]:
+    number, what = key
+    return number[0], int("".join(filter(str.isdigit, number))), what
 
 
 def main() -> int:
@@ -81,10 +95,10 @@ def main() -> int:
     if not RESULTS.exists():
         print("There are no figures yet: make faults")
         return 1
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}")
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    figures, _, after = rest.partition(END)
+    results = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    PAGE.write_text(f"{before}{BEGIN}\n\n{table(results, figures)}\n\n{END}{after}")
     print(PAGE.relative_to(PROJECT))
     return 0
 

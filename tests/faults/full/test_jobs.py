@@ -25,7 +25,7 @@ LONGEST_DELAY, LONGEST_AFTER_LOSS = 135.0, 30.0
 
 
 class Load:
-    """Accepts jobs of three kinds, and knows how many: with one effect, a batch that a host asks for, one that fails."""
+    """Accepts jobs of three kinds, and knows how many: some leave one effect, hosts ask for some, some fail."""
 
     def __init__(self, site: Site, runtime: Runtime, poison: ModuleType, seats: Sequence[Seat]) -> None:
         self.poison = poison
