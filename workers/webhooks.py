@@ -1,6 +1,10 @@
 """Webhooks: whoever is behind gets a turn, and what is sent is sent outside of any transaction."""
 
+import threading
 import time
+from typing import Any
+
+from celery.signals import worker_shutting_down
 
 from shared.runtime import Runtime
 from shared.webhooks import cursors, delivering, outcomes
@@ -10,6 +14,18 @@ from shared.webhooks.sending import send
 from workers.task import every, outside
 
 SEND_SECONDS = 20.0  # then others of the lane have their turn
+
+_stopping = threading.Event()  # for a worker with threads, which is told to stop in this very process
+
+
+@worker_shutting_down.connect
+def _begin_nothing(**_: Any) -> None:
+    """Let a worker that is told to stop wait for the letters in hand alone: the next worker sends the others."""
+    _stopping.set()
+
+
+def _may_go_on(until: float) -> bool:
+    return time.monotonic() < until and not _stopping.is_set()
 
 
 @every(1, "webhooks.give_turns", lane="webhooks")
@@ -25,7 +41,7 @@ def deliver(runtime: Runtime, job: Deliver) -> None:
     with runtime.transaction() as tx:
         turn = delivering.take(tx, job)
     until = time.monotonic() + SEND_SECONDS
-    while turn is not None and time.monotonic() < until:
+    while turn is not None and _may_go_on(until):
         with runtime.reading() as tx:
             batch = delivering.batch(tx, turn)
         if batch is None:
@@ -42,7 +58,7 @@ def _send_all(runtime: Runtime, turn: Turn, batch: Batch, until: float) -> bool:
     private = runtime.settings.webhook_allow_private
     was_failing = batch.was_failing
     for post in batch.posts:
-        if time.monotonic() >= until:
+        if not _may_go_on(until):
             return True
         answer = send(batch.recipient, post.letter, runtime.now(), private=private)
         with runtime.transaction() as tx:
