@@ -85,14 +85,14 @@ class Stack:
         *,
         app: str = "celery_app",
         lanes: Sequence[str] = LANES,
-        threads: int = 0,
+        threads: str = "",
         **more: str,
     ) -> None:
         """Start a Celery worker, with `threads` or else two processes; `app` may be a module that adds jobs to
         celery_app's.
         """
         quiet = ["-l", "WARNING", "--without-mingle", "--without-gossip"]
-        pool = ["-P", "threads", "-c", str(threads)] if threads else ["-c", "2"]
+        pool = ["-P", "threads", "-c", threads] if threads else ["-c", "2"]
         options = ["-Q", ",".join(lanes), *pool, *quiet, "-n", f"{name}@%h"]
         self._spawn(name, ["celery", "-q", "-A", app, "worker", *options], PYTHONWARNINGS="ignore", **more)
 

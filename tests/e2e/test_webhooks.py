@@ -31,7 +31,7 @@ LETTER_SECONDS = 10.0  # a receiver may take so long to answer
 
 
 def start_sender(stack: Stack) -> None:
-    stack.start_worker(SENDER, lanes=["webhooks"], threads=8)
+    stack.start_worker(SENDER, lanes=["webhooks"], threads="8")
 
 
 @pytest.fixture(scope="module")
