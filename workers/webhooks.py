@@ -7,7 +7,7 @@ from typing import Any
 from celery.signals import worker_shutting_down
 
 from shared.runtime import Runtime
-from shared.webhooks import cursors, delivering, outcomes
+from shared.webhooks import delivering, outcomes
 from shared.webhooks.delivering import Batch, Turn
 from shared.webhooks.jobs import Deliver, SendTest
 from shared.webhooks.sending import send
@@ -83,8 +83,6 @@ def send_test(runtime: Runtime, job: SendTest) -> None:
 
 @every(60, "webhooks.tidy")
 def tidy(runtime: Runtime) -> int:
-    """Give up what waits for a receiver that took nothing for a day; look no more at meetings that are long over."""
+    """Give up what waits for a receiver that took nothing for a day."""
     with runtime.transaction() as tx:
-        buried = outcomes.bury_overdue(tx)
-    with runtime.transaction() as tx:
-        return buried + cursors.retire(tx)
+        return outcomes.bury_overdue(tx)

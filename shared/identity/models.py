@@ -34,7 +34,7 @@ refresh_tokens = Table(
     Column("id", Id, primary_key=True),  # the token's jti
     Column("session_id", Id, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("created_at", UtcDateTime, nullable=False),
-    Column("used_at", UtcDateTime),
+    Column("used_at", UtcDateTime, index=True),
 )
 
 # Keys of servers, which act as their owner. `prefix` is the public beginning, `digest` the SHA-256 of the whole key.

@@ -165,3 +165,13 @@ def forget_expired(tx: Transaction, limit: int = 500) -> int:
         .limit(limit)
     )
     return tx.execute(delete(sessions).where(sessions.c.id.in_(old))).rowcount
+
+
+def forget_used_tokens(tx: Transaction, limit: int = 500) -> int:
+    """Delete refresh tokens that were used, and have expired since, at most `limit`. Returns how many.
+
+    Until then a used one must be known: whoever sends it has stolen it, or was stolen from.
+    """
+    long_ago = tx.now - timedelta(seconds=tx.settings.refresh_token_ttl)
+    old = select(refresh_tokens.c.id).where(refresh_tokens.c.used_at < long_ago).limit(limit)
+    return tx.execute(delete(refresh_tokens).where(refresh_tokens.c.id.in_(old))).rowcount

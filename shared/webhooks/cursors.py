@@ -7,12 +7,12 @@ writes here.
 
 from typing import Any
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import and_, case, delete, func, or_, select, tuple_, update
 
 from shared.core import ledger
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
-from shared.meetings.models import IN_PROGRESS, meetings
+from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, meetings
 from shared.participants.models import DENIED, HOST, REMOVED, participants
 from shared.webhooks.models import Endpoint, cursors, endpoints
 
@@ -116,21 +116,18 @@ def rewind(tx: Transaction, endpoint_id: str, meeting_id: str, from_seq: int) ->
     return head
 
 
-def retire(tx: Transaction, limit: int = 500) -> int:
-    """Look no more at cursors of meetings that were over, and sent, a day ago, at most `limit`. Returns how many."""
+def forget_over(tx: Transaction, limit: int = 500) -> int:
+    """Delete cursors of meetings that are over, and of which nobody was told anything for a day, or is told nothing
+    further, at most `limit`. Returns how many. A replay makes them anew.
+    """
+    key = tuple_(cursors.c.endpoint_id, cursors.c.meeting_id)
+    was_told = and_(cursors.c.due_at < tx.now - ledger.WINDOW, ledger.streams.c.seq <= cursors.c.seq)
     over = (
         select(cursors.c.endpoint_id, cursors.c.meeting_id)
+        .join(meetings, meetings.c.id == cursors.c.meeting_id)
         .join(ledger.streams, ledger.streams.c.key == cursors.c.stream)
-        .where(
-            cursors.c.due_at < tx.now - ledger.WINDOW,
-            ledger.streams.c.closed,
-            ledger.streams.c.seq <= cursors.c.seq,
-        )
+        .where(meetings.c.status.in_((COMPLETED, CANCELLED)), or_(cursors.c.due_at.is_(None), was_told))
         .limit(limit)
         .with_for_update(of=cursors, skip_locked=True)
     )
-    keys = tx.all(over)
-    for row in keys:
-        key = (cursors.c.endpoint_id == row.endpoint_id, cursors.c.meeting_id == row.meeting_id)
-        tx.execute(update(cursors).where(*key).values(due_at=None))
-    return len(keys)
+    return tx.execute(delete(cursors).where(key.in_(over))).rowcount

@@ -113,6 +113,7 @@ def test_upgrading_what_is_newest_already_changes_nothing(moved: Flask, empty: R
         ("sessions", ["user_id"]),
         ("sessions", ["expires_at"]),
         ("refresh_tokens", ["session_id"]),
+        ("refresh_tokens", ["used_at"]),
         ("ws_tickets", ["expires_at"]),
         ("idempotency_keys", ["created_at"]),
         ("chat_messages", ["meeting_id", "position"]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Table, func, select
@@ -9,6 +10,9 @@ from sqlalchemy import Table, func, select
 from shared.core import outbox
 from shared.core.idempotency import idempotency_keys
 from shared.core.ids import new_id
+from shared.core.ledger import streams
+from shared.core.locks import leases
+from shared.core.metrics import FORGOTTEN
 from shared.core.transaction import Transaction
 from shared.identity import service as identity
 from shared.identity.api_keys import KEEP
@@ -17,12 +21,15 @@ from shared.jobs.models import SUCCEEDED, jobs
 from shared.livekit.jobs import DeleteRoom
 from shared.livekit.models import inbox
 from shared.meetings.models import meetings
+from shared.participants.attempts import attempts
 from shared.participants.tickets import tickets
 from shared.runtime import Runtime
+from shared.webhooks import endpoints as webhooks
+from shared.webhooks.models import cursors, deliveries, endpoints
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
 from workers import expiry
-from workers.expiry import forget
+from workers.expiry import FORGET, forget, forget_by_kind
 
 DAY = timedelta(days=1)
 A_MOMENT = timedelta(seconds=1)
@@ -33,6 +40,8 @@ def empty(bench: Runtime) -> None:
     """Nothing to forget is left of an earlier test."""
     with bench.transaction() as tx:
         for table in (tickets, idempotency_keys, refresh_tokens, sessions, outbox.outbox, inbox, api_keys, jobs):
+            tx.execute(table.delete())
+        for table in (attempts, endpoints, leases):  # with an endpoint go its cursors and deliveries
             tx.execute(table.delete())
 
 
@@ -65,21 +74,46 @@ def add_events(tx: Transaction, number: int) -> None:
     tx.execute(inbox.insert(), [*rows, {"id": new_id(), "received_at": tx.now + 2 * DAY, **base}])
 
 
+def add_attempts(tx: Transaction, number: int) -> None:
+    base = {"meeting_id": new_id(), "failures": 1, "began_at": tx.now}
+    rows = [{"client": new_id(), **base} for _ in range(number)]
+    tx.execute(attempts.insert(), [*rows, {**base, "client": new_id(), "began_at": tx.now + 2 * DAY}])
+
+
+def add_leases(tx: Transaction, number: int) -> None:
+    rows = [{"name": new_id(), "until": tx.now} for _ in range(number)]
+    tx.execute(leases.insert(), [*rows, {"name": new_id(), "until": tx.now + 2 * DAY}])
+
+
+def new_user(tx: Transaction) -> str:
+    user = {"id": new_id(), "email": f"{new_id().lower()}@example.com", "name": "Olga", "password_hash": "none"}
+    tx.execute(users.insert().values(**user, is_active=True, created_at=tx.now))
+    return str(user["id"])
+
+
+def new_meeting(tx: Transaction, **state: Any) -> str:
+    meeting = {"id": new_id(), "host_id": new_user(tx), "title": "M", "created_at": tx.now}
+    tx.execute(meetings.insert().values(**meeting, **state))
+    return str(meeting["id"])
+
+
 def add_api_keys(tx: Transaction, number: int) -> None:
-    owner = {"id": new_id(), "email": f"{new_id().lower()}@example.com", "name": "Olga", "password_hash": "none"}
-    tx.execute(users.insert().values(**owner, is_active=True, created_at=tx.now))
-    base = {"user_id": owner["id"], "name": "Server", "digest": "", "scopes": ["chat:read"], "created_at": tx.now}
+    base = {"user_id": new_user(tx), "name": "Server", "digest": "", "scopes": ["chat:read"], "created_at": tx.now}
     rows = [{"id": new_id(), "prefix": str(one), "revoked_at": tx.now, **base} for one in range(number)]
     tx.execute(api_keys.insert(), [*rows, {"id": new_id(), "prefix": "alive", "revoked_at": None, **base}])
 
 
+def add_refresh_tokens(tx: Transaction, number: int) -> None:
+    session = {"id": new_id(), "user_id": new_user(tx), "created_at": tx.now, "expires_at": tx.now + 100 * DAY}
+    tx.execute(sessions.insert().values(**session))
+    base = {"session_id": session["id"], "created_at": tx.now}
+    rows = [{"id": new_id(), "used_at": tx.now, **base} for _ in range(number)]
+    tx.execute(refresh_tokens.insert(), [*rows, {"id": new_id(), "used_at": None, **base}])
+
+
 def add_jobs(tx: Transaction, number: int) -> None:
-    host = {"id": new_id(), "email": f"{new_id().lower()}@example.com", "name": "Hosta", "password_hash": "none"}
-    tx.execute(users.insert().values(**host, is_active=True, created_at=tx.now))
-    meeting = {"id": new_id(), "host_id": host["id"], "title": "M", "created_at": tx.now}
-    tx.execute(meetings.insert().values(**meeting))
     base = {
-        **{"kind": "k", "meeting_id": meeting["id"], "participant_id": new_id(), "user_name": "Hosta", "position": ""},
+        **{"kind": "k", "meeting_id": new_meeting(tx), "participant_id": new_id(), "user_name": "H", "position": ""},
         **{"wish": {}, "result": {}, "done": 0, "total": 0, "created_at": tx.now},
     }
     over = {"status": SUCCEEDED, "finished_at": tx.now}
@@ -87,20 +121,58 @@ def add_jobs(tx: Transaction, number: int) -> None:
     tx.execute(jobs.insert(), [*rows, {"id": new_id(), **base, "status": "queued", "finished_at": None}])
 
 
+def add_endpoints(tx: Transaction, number: int) -> list[str]:
+    base = {"user_id": new_user(tx), "url": "https://203.0.113.7", "events": [], "is_enabled": True, "secret": ""}
+    rows = [{"id": new_id(), "failures": 0, "created_at": tx.now, **base} for _ in range(number)]
+    tx.execute(endpoints.insert(), rows)
+    return [str(row["id"]) for row in rows]
+
+
+def add_deliveries(tx: Transaction, number: int) -> None:
+    (endpoint_id,) = add_endpoints(tx, 1)
+    base = {"endpoint_id": endpoint_id, "event": "chat.message", "state": "delivered", "attempts": 1}
+    rows = [{"id": new_id(), "created_at": tx.now, **base} for _ in range(number)]
+    tx.execute(deliveries.insert(), [*rows, {"id": new_id(), "created_at": tx.now + 20 * DAY, **base}])
+
+
+def add_cursors(tx: Transaction, number: int) -> None:
+    """Half of them of a meeting that ended and half of one that was cancelled; one was not told to the end."""
+    ended = new_meeting(tx, status="completed", started_at=tx.now, ended_at=tx.now)
+    cancelled = new_meeting(tx, status="cancelled")
+    tx.execute(streams.insert(), [{"key": f"m:{id_}", "meeting_id": id_, "seq": 3} for id_ in (ended, cancelled)])
+    rows = [
+        {
+            **{"endpoint_id": id_, "meeting_id": cancelled if one % 2 else ended, "attempts": 0, "since": tx.now},
+            **{"seq": 3, "due_at": tx.now, "stream": f"m:{cancelled if one % 2 else ended}"},
+        }
+        for one, id_ in enumerate(add_endpoints(tx, number + 1))
+    ]
+    tx.execute(cursors.insert(), [{**rows[0], "seq": 2}, *rows[1:]])
+
+
 @pytest.mark.parametrize(
-    ("add", "table", "keep"),
+    ("kind", "add", "table", "keep"),
     [
-        (add_tickets, tickets, timedelta(0)),
-        (add_keys, idempotency_keys, DAY + A_MOMENT),
-        (add_done, outbox.outbox, DAY + A_MOMENT),
-        (add_events, inbox, DAY),
-        (add_api_keys, api_keys, KEEP + A_MOMENT),
-        (add_jobs, jobs, DAY + A_MOMENT),
+        ("tickets", add_tickets, tickets, timedelta(0)),
+        ("passcode_attempts", add_attempts, attempts, timedelta(minutes=15)),
+        ("idempotency_keys", add_keys, idempotency_keys, DAY + A_MOMENT),
+        ("outbox", add_done, outbox.outbox, DAY + A_MOMENT),
+        ("livekit_events", add_events, inbox, DAY),
+        ("api_keys", add_api_keys, api_keys, KEEP + A_MOMENT),
+        ("refresh_tokens", add_refresh_tokens, refresh_tokens, 30 * DAY + A_MOMENT),
+        ("jobs", add_jobs, jobs, DAY + A_MOMENT),
+        ("webhook_deliveries", add_deliveries, deliveries, webhooks.KEEP + A_MOMENT),
+        ("webhook_cursors", add_cursors, cursors, DAY + A_MOMENT),
+        ("leases", add_leases, leases, DAY + A_MOMENT),
     ],
-    ids=["tickets", "keys", "outbox", "events", "api keys", "jobs"],
 )
 def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
-    bench: Runtime, clock: FakeClock, add: Callable[[Transaction, int], None], table: Table, keep: timedelta
+    bench: Runtime,
+    clock: FakeClock,
+    kind: str,
+    add: Callable[[Transaction, int], None],
+    table: Table,
+    keep: timedelta,
 ) -> None:
     with bench.transaction() as tx:
         add(tx, 1201)  # two chunks of 500 and a rest
@@ -109,7 +181,9 @@ def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
         assert forget(bench) == 0
 
     clock.pass_(seconds=1)
-    assert forget(bench) == 1201
+    counted = FORGOTTEN.labels(kind)._value.get()
+    assert forget_by_kind(bench) == {kind: 1201}
+    assert FORGOTTEN.labels(kind)._value.get() - counted == 1201
     assert count(bench, table) == 1
     assert forget(bench) == 0
 
@@ -130,25 +204,66 @@ def test_ended_sessions_go_a_day_later_with_their_refresh_tokens(
         assert [row.session_id for row in tx.all(refresh_tokens.select())] == [alive.session_id]
 
 
-def test_a_run_is_bounded_and_the_next_one_goes_on(
-    bench: Runtime, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("state", "is_due", "gone"), [("in_progress", True, 0), ("in_progress", False, 0), ("completed", False, 1)]
+)
+def test_a_cursor_that_nobody_is_told_by_goes_when_the_meeting_is_over(
+    bench: Runtime, clock: FakeClock, state: str, is_due: bool, gone: int
 ) -> None:
-    monkeypatch.setattr(expiry, "CHUNKS", 1)
+    with bench.transaction() as tx:
+        ended_at = tx.now if state == "completed" else None
+        meeting_id = new_meeting(tx, status=state, started_at=tx.now, ended_at=ended_at)
+        tx.execute(streams.insert().values(key=f"m:{meeting_id}", meeting_id=meeting_id, seq=3))
+        base = {"endpoint_id": add_endpoints(tx, 1)[0], "meeting_id": meeting_id, "stream": f"m:{meeting_id}"}
+        due_at = tx.now if is_due else None
+        tx.execute(cursors.insert().values(**base, seq=2, attempts=0, since=tx.now, due_at=due_at))
+    clock.pass_(days=2)
+    assert forget_by_kind(bench) == {"webhook_cursors": gone}
+    assert forget(bench) == 0
+
+
+def test_a_run_is_bounded_and_the_next_one_goes_on(bench: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expiry, "RUN_SECONDS", 0.0)
     with bench.transaction() as tx:
         add_tickets(tx, 700)
 
     assert [forget(bench) for _ in range(3)] == [500, 200, 0]
 
 
-def test_each_chunk_is_a_transaction_of_its_own(bench: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_chunk_is_a_transaction_of_its_own_and_kinds_take_turns(
+    bench: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chunks = iter([500, 500, 3, 0])
-    transactions = []
+    transactions: list[Transaction] = []
+    turns: list[str] = []
 
-    def chunk(tx: Transaction) -> int:
+    def much(tx: Transaction) -> int:
         transactions.append(tx)
+        turns.append("much")
         return next(chunks)
 
-    monkeypatch.setattr(expiry, "FORGET", (chunk,))
+    def little(tx: Transaction) -> int:
+        turns.append("little")
+        return 0
+
+    monkeypatch.setattr(expiry, "FORGET", {"much": much, "little": little})
 
     assert forget(bench) == 1003
     assert len(set(map(id, transactions))) == len(transactions) == 4
+    assert turns == ["much", "little", "much", "much", "much"]
+
+
+def test_a_kind_that_cannot_be_forgotten_keeps_no_other_from_being_forgotten(
+    bench: Runtime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def breaks(tx: Transaction) -> int:
+        tx.execute(tickets.delete())
+        raise RuntimeError("locked")
+
+    monkeypatch.setattr(expiry, "FORGET", {"broken": breaks, **FORGET})
+    with bench.transaction() as tx:
+        add_tickets(tx, 3)
+
+    assert forget_by_kind(bench) == {"tickets": 3}
+    assert count(bench, tickets) == 1
+    assert "not_forgotten" in caplog.text

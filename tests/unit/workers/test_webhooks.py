@@ -592,22 +592,27 @@ def test_who_is_no_host_any_more_is_told_nothing_further(site: Site, receiver: R
     assert [a.body["data"]["content"] for a in receiver.arrivals] == ["as host", "as host again"]
 
 
-def test_a_meeting_that_is_over_is_looked_at_no_more_after_a_day(
+def test_a_meeting_that_is_over_is_looked_at_no_more_after_a_day_and_can_be_sent_again(
     site: Site, receiver: Receiver, clock: FakeClock
 ) -> None:
-    site.endpoint(receiver.url)
+    endpoint, _ = site.endpoint(receiver.url)
     meeting_id = site.meeting()
     site.scene.end(meeting_id)
     site.pump()
 
     def is_looked_at() -> bool:
         with site.runtime.transaction() as tx:
-            cursor_service.retire(tx)
-            return tx.scalar(select(cursors.c.due_at).where(cursors.c.meeting_id == meeting_id)) is not None
+            cursor_service.forget_over(tx)
+            return tx.first(select(cursors).where(cursors.c.meeting_id == meeting_id)) is not None
 
     assert is_looked_at()
     clock.pass_(hours=25)
     assert not is_looked_at()
+    told = receiver.told()
+    with site.runtime.transaction() as tx:
+        service.replay(tx, site.host, endpoint.id, meeting_id, 1)
+    site.pump()
+    assert receiver.told() == [*told, *told]
 
 
 def test_a_meeting_that_is_changed_or_cancelled_before_it_starts_is_told_too(site: Site, receiver: Receiver) -> None:
