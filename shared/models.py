@@ -2,7 +2,7 @@
 
 from shared.audit import models as audit
 from shared.chat import models as chat
-from shared.core import idempotency, ledger, locks, outbox, vitals
+from shared.core import idempotency, ledger, locks, outbox, tombstones, vitals
 from shared.core.database import METADATA
 from shared.identity import models as identity
 from shared.jobs import models as jobs
@@ -31,6 +31,7 @@ __all__ = [
     "policies",
     "presence",
     "tickets",
+    "tombstones",
     "vitals",
     "webhooks",
 ]

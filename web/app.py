@@ -8,6 +8,7 @@ from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 import web.chat.socket
+import web.cli.archive
 import web.cli.queues
 import web.jobs.socket
 import web.meetings.socket

@@ -15,6 +15,7 @@ import workers.livekit
 import workers.meetings
 import workers.outbox
 import workers.participants
+import workers.retention
 import workers.webhooks  # noqa: F401  registers the tasks
 from shared.core.logging import bind_contextvars, clear_contextvars
 from shared.core.queue import make_celery

@@ -42,6 +42,8 @@ streams = Table(
     Column("meeting_id", Id, nullable=False, index=True),
     Column("seq", BigInteger, nullable=False),
     Column("closed", Boolean, nullable=False, default=False),
+    # Up to here events are in the archive (shared.core.tombstones). By the database: no event is to carry it along.
+    Column("archived_seq", BigInteger, nullable=False, server_default="0"),
 )
 
 events = Table(

@@ -97,6 +97,15 @@ class Settings:
     heartbeat_interval: float = setting("HEARTBEAT_INTERVAL", 12.0, "Seconds between server pings.")
     heartbeat_timeout: float = setting("HEARTBEAT_TIMEOUT", 25.0, "Seconds of silence after which a socket is stale.")
     presence_grace: float = setting("PRESENCE_GRACE", 30.0, "Seconds a person without a connection keeps the seat.")
+    archive_url: str = setting(
+        "ARCHIVE_URL",
+        "",
+        "Where events of meetings that are long over are moved: a directory, or s3://, gs://, az:// with bucket and "
+        "prefix; empty: they stay in the database.",
+    )
+    ledger_hot_days: int = setting(
+        "LEDGER_HOT_DAYS", 30, "Days that events stay in the database after their meeting has ended, 1 or more."
+    )
     log_level: str = setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     @property
@@ -168,6 +177,10 @@ def _problems(s: Settings) -> dict[str, str]:
         found["LIVEKIT_SERVER_URL"] = "set LIVEKIT_SERVER_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET, or none of them"
     if any(origin == "*" or not origin.startswith(("http://", "https://")) for origin in s.allowed_origins):
         found["ALLOWED_ORIGINS"] = "must list exact origins such as https://meet.example.com; * is not one"
+    if s.ledger_hot_days < 1:
+        found["LEDGER_HOT_DAYS"] = "must be 1 or more: clients and webhooks may come back for a day"
+    if "://" in s.archive_url and not s.archive_url.startswith(("file:///", "s3://", "gs://", "az://")):
+        found["ARCHIVE_URL"] = "must be a directory, or begin with file:///, s3://, gs:// or az://"
     found.update(_unreadable_limits(s))
     if s.is_production:
         found.update(_production_problems(s))

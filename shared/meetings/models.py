@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Row, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Row, String, Table, Text, text
 
 from shared.core.database import METADATA, Id, UtcDateTime
 
@@ -32,12 +32,20 @@ meetings = Table(
     Column("seats_taken", Integer, nullable=False, default=0),  # attendees inside; hosts and co-hosts need no seat
     Column("policy_version", Integer, nullable=False, default=1),  # bumped with the policy: says what a cache may hold
     Column("created_at", UtcDateTime, nullable=False),
+    Column("archived_at", UtcDateTime),  # when the last of its events had left the ledger
     CheckConstraint("status IN ('scheduled', 'in_progress', 'completed', 'cancelled')", name="status"),
     CheckConstraint("seats_taken >= 0", name="seats"),
     CheckConstraint("(status = 'scheduled' OR status = 'cancelled') = (started_at IS NULL)", name="started"),
     CheckConstraint("(status = 'completed') = (ended_at IS NOT NULL)", name="ended"),
     Index("ix_meetings_status_started_at", "status", "started_at"),
     Index("ix_meetings_status_deadline_at", "status", "deadline_at"),
+    Index(
+        "ix_meetings_unarchived",
+        "ended_at",
+        "id",
+        sqlite_where=text("ended_at IS NOT NULL AND archived_at IS NULL"),
+        postgresql_where=text("ended_at IS NOT NULL AND archived_at IS NULL"),
+    ),
 )
 
 

@@ -5,13 +5,15 @@ endpoint is made while its user hosts a running meeting, when somebody becomes a
 writes here.
 """
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select, tuple_, update
 
-from shared.core import ledger
+from shared.core import ledger, tombstones
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
+from shared.identity.models import users
 from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, meetings
 from shared.participants.models import DENIED, HOST, REMOVED, participants
 from shared.webhooks.models import Endpoint, cursors, endpoints
@@ -102,18 +104,50 @@ def take_back(tx: Transaction, endpoint_id: str, *, anew: bool) -> None:
 def rewind(tx: Transaction, endpoint_id: str, meeting_id: str, from_seq: int) -> int | None:
     """Have a meeting sent again from `from_seq` on. Returns its last number; None when it has no such event yet.
 
-    The caller has the endpoint locked.
+    The caller has the endpoint locked. Locks the stream: nothing is archived that is to be sent. Raises EventsArchived.
     """
     stream = meeting_stream(meeting_id)
+    ledger.hold(tx.connection, [stream])
     head = ledger.heads(tx.connection, [stream])[stream]
     if from_seq > head:
         return None
+    tombstones.check_kept(tx.connection, stream, from_seq - 1)
     _begin(tx, endpoint_id, meeting_id, from_seq - 1)
     key = (cursors.c.endpoint_id == endpoint_id, cursors.c.meeting_id == meeting_id)
     changes = {"attempts": 0, "since": tx.now, "due_at": tx.now, "run": None, "leased_until": None}
     tx.execute(update(cursors).where(*key).values(**changes))
     tx.execute(update(cursors).where(*key, cursors.c.seq >= from_seq).values(seq=from_seq - 1))
     return head
+
+
+def is_owed(meeting_id: ColumnElement[str] | str, now: datetime) -> ColumnElement[bool]:
+    """Return the condition that endpoints are still to be told events of a meeting: somebody is being told, or would
+    be if their endpoint was switched on, and that for less than the 24 hours after which events are given up.
+    """
+    hosts = (
+        exists()
+        .where(participants.c.meeting_id == cursors.c.meeting_id, participants.c.user_id == users.c.id, IS_HOST)
+        .correlate(cursors, users)
+    )
+    is_told = and_(endpoints.c.is_enabled, users.c.is_active, hosts)
+    return (
+        exists()
+        .where(
+            cursors.c.meeting_id == meeting_id,
+            cursors.c.due_at.is_not(None),
+            ledger.streams.c.key == cursors.c.stream,
+            ledger.streams.c.seq > cursors.c.seq,
+            endpoints.c.id == cursors.c.endpoint_id,
+            users.c.id == endpoints.c.user_id,
+            or_(is_told, cursors.c.since > now - ledger.WINDOW),
+        )
+        .correlate_except(cursors, ledger.streams, endpoints, users)
+    )
+
+
+def forget_meeting(tx: Transaction, meeting_id: str) -> None:
+    """Delete the cursors of a meeting whose events are no longer there."""
+    tx.execute(delete(cursors).where(cursors.c.meeting_id == meeting_id))
 
 
 def forget_over(tx: Transaction, limit: int = 500) -> int:

@@ -152,8 +152,8 @@ def rotate(tx: Transaction, actor: Actor, endpoint_id: str) -> tuple[Endpoint, s
 def replay(tx: Transaction, actor: Actor, endpoint_id: str, meeting_id: str, from_seq: int) -> int:
     """Send an endpoint a meeting's events once more, from `from_seq` on, in order; return the last there is now.
 
-    What happens meanwhile comes behind them. Locks the endpoint. Raises WebhookNotFound, ValidationFailed when the
-    endpoint is for another meeting or there is no such event, and as `get_permitted`.
+    What happens meanwhile comes behind them. Locks the endpoint and the stream. Raises WebhookNotFound, EventsArchived,
+    ValidationFailed when the endpoint is for another meeting or there is no such event, and as `get_permitted`.
     """
     endpoint = Endpoint.of(lock_endpoint(tx, actor, endpoint_id))
     get_permitted(tx, meeting_id, actor, WEBHOOKS_SUBSCRIBE)

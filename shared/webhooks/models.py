@@ -53,7 +53,7 @@ cursors = Table(
     "webhook_cursors",
     METADATA,
     Column("endpoint_id", Id, ForeignKey("webhook_endpoints.id", ondelete="CASCADE"), primary_key=True),
-    Column("meeting_id", Id, ForeignKey("meetings.id"), primary_key=True),
+    Column("meeting_id", Id, ForeignKey("meetings.id"), primary_key=True, index=True),
     Column("stream", String(64), nullable=False),
     Column("seq", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),

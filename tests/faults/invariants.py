@@ -14,8 +14,13 @@ QUESTIONS = {
     "I1 the numbers of a stream are 1, 2, 3 … up to its head": """
         SELECT s.key || ' stands at ' || s.seq || ' and has ' || count(e.seq) || ' events'
           FROM streams s LEFT JOIN events e ON e.stream = s.key
-         GROUP BY s.key, s.seq
-        HAVING count(e.seq) <> s.seq OR coalesce(max(e.seq), 0) <> s.seq OR coalesce(min(e.seq), 1) <> 1""",
+         GROUP BY s.key, s.seq, s.archived_seq
+        HAVING count(e.seq) <> s.seq - s.archived_seq OR coalesce(max(e.seq), s.archived_seq) <> s.seq
+            OR coalesce(min(e.seq), s.archived_seq + 1) <> s.archived_seq + 1""",
+    "I1 what is archived has a tombstone": """
+        SELECT s.key || ' is archived up to ' || s.archived_seq || ' and has tombstones for ' || sum(t.event_count)
+          FROM streams s LEFT JOIN ledger_tombstones t ON t.stream = s.key
+         GROUP BY s.key, s.archived_seq HAVING coalesce(sum(t.event_count), 0) <> s.archived_seq""",
     "I1 every event belongs to a stream": """
         SELECT e.stream || ' ' || e.seq FROM events e LEFT JOIN streams s ON s.key = e.stream WHERE s.key IS NULL""",
     "I3 seats taken are the attendees inside": """

@@ -53,6 +53,7 @@ def test_a_meeting_as_it_should_be_breaks_nothing(connection: Connection, meetin
         ("I1", "UPDATE streams SET seq = seq + 1 WHERE key = 'm:' || :m"),
         ("I1", "DELETE FROM events WHERE stream = 'm:' || :m AND seq = 2"),
         ("I1", "DELETE FROM streams WHERE key = 'm:' || :m"),
+        ("I1", "UPDATE streams SET archived_seq = 1 WHERE key = 'm:' || :m"),
         ("I3", "UPDATE meetings SET seats_taken = seats_taken + 1 WHERE id = :m"),
         ("I3", "UPDATE meetings SET seats_taken = 101 WHERE id = :m"),
         (

@@ -6,9 +6,10 @@ from typing import Any
 from flask_smorest import Blueprint
 from sqlalchemy import func
 
-from shared.core import ledger
+from shared.core import ledger, tombstones
 from shared.core.errors import InsufficientPermission, ValidationFailed
 from shared.core.streams import hosts_stream, meeting_stream, personal_stream
+from shared.core.tombstones import EventsArchived
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings import service as meetings
@@ -233,15 +234,17 @@ def meeting_status(tx: Transaction, actor: Actor, meeting_id: str) -> dict[str, 
     query=EventsQuery(),
     gives=EventView(),
     many=True,
-    refusals=(MeetingNotFound, NotInside),
+    refusals=(MeetingNotFound, NotInside, EventsArchived),
 )
 def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, after_seq: int, limit: int) -> Reply:
     """Read a stream of the ledger, in order
 
     `meeting` for everybody who is or was inside, from the time they were; `me` for your own; `hosts` for hosts and
-    co-hosts. `next_cursor` is the `after_seq` of the next page.
+    co-hosts. `next_cursor` is the `after_seq` of the next page. Of a meeting that is long over the events may have been
+    archived: then what lies behind `archived_until` of the refusal can be read; the chat stays where it was.
     """
-    me = get_permitted(tx, meeting_id, actor, permissions.EVENTS_READ).me
+    membership = get_permitted(tx, meeting_id, actor, permissions.EVENTS_READ)
+    me = membership.me
     keys = {"meeting": meeting_stream(meeting_id), "me": personal_stream(me.id), "hosts": hosts_stream(meeting_id)}
     if stream not in keys:
         raise ValidationFailed(details={"stream": ["Must be one of: meeting, me, hosts."]})
@@ -251,6 +254,8 @@ def meeting_events(tx: Transaction, actor: Actor, meeting_id: str, stream: str, 
     if stream == "meeting":
         query = query.where(queries.was_there(me, ledger.events.c.seq))
     page, more = cut([ledger.Entry.of(row) for row in tx.all(query)], limit)
+    if membership.meeting.ended_at is not None:
+        tombstones.check_kept(tx.connection, keys[stream], after_seq)
     following = str(page[-1].seq) if more else None
     return Reply([event_view(entry) for entry in page], pagination=pagination(limit, following))
 

@@ -5,6 +5,7 @@ from typing import Any
 from flask_smorest import Blueprint
 
 from shared.core.errors import InsufficientPermission, ValidationFailed
+from shared.core.tombstones import EventsArchived
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
@@ -215,13 +216,13 @@ def _delivery(row: Any) -> dict[str, Any]:
     status=202,
     limit="meetings",
     message="It will be sent again.",
-    refusals=(WebhookNotFound, MeetingNotFound, InsufficientPermission),
+    refusals=(WebhookNotFound, MeetingNotFound, InsufficientPermission, EventsArchived),
 )
 def replay_webhook(tx: Transaction, actor: Actor, webhook_id: str, meeting_id: str, from_seq: int) -> dict[str, Any]:
     """Send a meeting's events to a webhook once more, from one on
 
     In order, with the same `webhook-id` as before, as far as the webhook is told of them; what happens meanwhile comes
-    behind them. Events of before the webhook was made can be sent so too.
+    behind them. Events of before the webhook was made can be sent so too; those that were archived cannot.
     """
     to_seq = endpoints.replay(tx, actor, webhook_id, meeting_id, from_seq)
     return {"webhook_id": webhook_id, "meeting_id": meeting_id, "from_seq": from_seq, "to_seq": to_seq}

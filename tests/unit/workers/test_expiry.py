@@ -1,28 +1,35 @@
 """What is over is forgotten, in chunks, and nothing else is."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Table, func, select
 
-from shared.core import outbox
+from shared.core import idempotency, locks, outbox
 from shared.core.idempotency import idempotency_keys
 from shared.core.ids import new_id
 from shared.core.ledger import streams
 from shared.core.locks import leases
 from shared.core.metrics import FORGOTTEN
+from shared.core.settings import Settings, environment_name
 from shared.core.transaction import Transaction
 from shared.identity import service as identity
 from shared.identity.api_keys import KEEP
 from shared.identity.models import api_keys, refresh_tokens, sessions, users
+from shared.jobs import service as job_service
 from shared.jobs.models import SUCCEEDED, jobs
+from shared.livekit import inbox as livekit_inbox
 from shared.livekit.jobs import DeleteRoom
 from shared.livekit.models import inbox
 from shared.meetings.models import meetings
 from shared.participants.attempts import attempts
-from shared.participants.tickets import tickets
+from shared.participants.tickets import TICKET_SECONDS, tickets
 from shared.runtime import Runtime
 from shared.webhooks import endpoints as webhooks
 from shared.webhooks.models import cursors, deliveries, endpoints
@@ -122,7 +129,7 @@ def add_jobs(tx: Transaction, number: int) -> None:
 
 
 def add_endpoints(tx: Transaction, number: int) -> list[str]:
-    base = {"user_id": new_user(tx), "url": "https://203.0.113.7", "events": [], "is_enabled": True, "secret": ""}
+    base = {"user_id": new_user(tx), "url": "https://203.0.114.7", "events": [], "is_enabled": True, "secret": ""}
     rows = [{"id": new_id(), "failures": 0, "created_at": tx.now, **base} for _ in range(number)]
     tx.execute(endpoints.insert(), rows)
     return [str(row["id"]) for row in rows]
@@ -182,7 +189,7 @@ def test_rows_whose_time_is_over_go_in_chunks_and_the_others_stay(
 
     clock.pass_(seconds=1)
     counted = FORGOTTEN.labels(kind)._value.get()
-    assert forget_by_kind(bench) == {kind: 1201}
+    assert forget_by_kind(bench) == Counter({kind: 1201})
     assert FORGOTTEN.labels(kind)._value.get() - counted == 1201
     assert count(bench, table) == 1
     assert forget(bench) == 0
@@ -218,7 +225,7 @@ def test_a_cursor_that_nobody_is_told_by_goes_when_the_meeting_is_over(
         due_at = tx.now if is_due else None
         tx.execute(cursors.insert().values(**base, seq=2, attempts=0, since=tx.now, due_at=due_at))
     clock.pass_(days=2)
-    assert forget_by_kind(bench) == {"webhook_cursors": gone}
+    assert forget_by_kind(bench) == Counter({"webhook_cursors": gone})
     assert forget(bench) == 0
 
 
@@ -264,6 +271,35 @@ def test_a_kind_that_cannot_be_forgotten_keeps_no_other_from_being_forgotten(
     with bench.transaction() as tx:
         add_tickets(tx, 3)
 
-    assert forget_by_kind(bench) == {"tickets": 3}
+    assert forget_by_kind(bench) == Counter({"tickets": 3})
     assert count(bench, tickets) == 1
     assert "not_forgotten" in caplog.text
+
+
+def test_the_page_of_retention_tells_of_every_kind_how_long_it_is_kept(project: Path) -> None:
+    page = (project / "docs/operate/retention.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|[^|]+\| ([^|]+) \|$", page, re.MULTILINE))
+    assert rows.keys() == FORGET.keys()
+    told = {
+        "tickets": timedelta(seconds=TICKET_SECONDS),
+        "idempotency_keys": idempotency.KEEP,
+        "api_keys": KEEP,
+        "livekit_events": livekit_inbox.KEEP,
+        "jobs": job_service.KEPT,
+        "webhook_deliveries": webhooks.KEEP,
+        "outbox": outbox.KEEP_DONE,
+        "leases": locks.KEEP,
+    }
+    assert {kind: rows[kind] for kind in told} == {kind: _words(length) for kind, length in told.items()}
+    settings = {environment_name(each) for each in fields(Settings)}
+    assert set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", page)) - settings <= BUCKET_NAMES | {"EVENTS_ARCHIVED"}
+
+
+BUCKET_NAMES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT"}
+
+
+def _words(length: timedelta) -> str:
+    if length > DAY:
+        return f"{length.days} days"
+    seconds = int(length.total_seconds())
+    return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds} s"
