@@ -105,7 +105,7 @@ def test_a_job_that_never_ends_or_never_began_is_found(connection: Connection, s
 
 
 def test_every_question_can_be_asked_and_the_ledger_read(connection: Connection, meeting_id: str) -> None:
-    assert len(QUESTIONS) == 10
+    assert len(QUESTIONS) == 11
     stream = f"m:{meeting_id}"
     rows = rows_of(connection, [stream])
     assert [row.seq for row in rows] == list(range(1, heads_of(connection, [stream])[stream] + 1))
