@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import workers.app  # noqa: F401  registers jobs and periodic tasks
 from dev import permissions
+from dev.dashboard import dashboard
 from shared.core import metrics
 from shared.core.errors import CATALOGUE
 from shared.core.messages import JOBS, MeetingEvent
@@ -144,20 +145,38 @@ def jobs_page() -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Exported:
+    """A metric as a dashboard sees it."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
+def exported() -> list[Exported]:
+    """Return every metric that is declared, by name."""
+    found = []
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            (family,) = metric.describe()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found.append(Exported(name, family.type, tuple(metric._labelnames), family.documentation))
+        elif isinstance(metric, metrics.Figure):
+            found.append(Exported(metric.name, "gauge", metric.labels, metric.documentation))
+    return sorted(found)
+
+
 def metrics_page() -> str:
     """Return the page of what /metrics exports."""
-    declared = [m for m in vars(metrics).values() if isinstance(m, MetricWrapperBase)]
-    rows = []
-    for metric in declared:
-        (family,) = metric.describe()
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-        rows.append((f"`{name}`", family.type, labels, family.documentation))
+    rows = [(f"`{m.name}`", m.type, ", ".join(f"`{label}`" for label in m.labels), m.documentation) for m in exported()]
     return _page(
         "Metrics",
-        "`GET /metrics` of every web process, in Prometheus' text format; with `PROMETHEUS_MULTIPROC_DIR` set, of all "
-        "processes that share the folder. The proxy does not pass it on.",
-        _table(("Name", "Type", "Labels", "Meaning"), sorted(rows)),
+        "`GET /metrics` of every web process, in Prometheus' text format, and of a worker where `WORKER_METRICS_PORT` "
+        "says; with `PROMETHEUS_MULTIPROC_DIR` set, of all processes that share the folder. The proxy passes neither "
+        "on. What to look at: [observe](../operate/observe.md).",
+        _table(("Name", "Type", "Labels", "Meaning"), rows),
     )
 
 
@@ -185,6 +204,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/jobs.md": jobs_page,
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/permissions.md": permissions_page,
+    "docker/grafana/parley.json": dashboard,
     "docs/reference/openapi.json": openapi_document,
     "docs/reference/asyncapi.json": asyncapi_document,
 }

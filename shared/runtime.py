@@ -10,7 +10,7 @@ from celery import Celery
 
 import shared.listeners
 import shared.models  # noqa: F401  fills METADATA
-from shared.core import transaction, vitals
+from shared.core import tracing, transaction, vitals
 from shared.core.cache import Cache
 from shared.core.clock import Clock, SystemClock
 from shared.core.database import Database, TransactionConflict
@@ -56,6 +56,7 @@ class Runtime:
     def _send(self, tx: Transaction) -> None:
         """Let leave what the commit allowed to leave."""
         for entry in tx.entries:
+            tracing.note(entry.type, meeting_id=entry.meeting_id, stream=entry.stream, seq=entry.seq)
             message = envelope.encode(entry.stream, entry.seq, entry.effect, envelope.frame_of(entry))
             self.broker.publish(meeting_channel(entry.meeting_id), message)
         for signal in tx.signals:

@@ -71,8 +71,8 @@ def create_app(runtime: Runtime) -> Flask:
     api = openapi.install(app)
     for blueprint in BLUEPRINTS:
         api.register_blueprint(blueprint)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(metrics.blueprint)
+    health.install(app, runtime)
+    metrics.install(app, runtime)
     app.register_blueprint(asyncapi.blueprint)
     gateway.install(app, runtime, refused)
     app.cli.add_command(commands.parley)

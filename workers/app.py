@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_init, worker_ready
+from celery.signals import worker_init, worker_process_shutdown, worker_ready
+from prometheus_client.multiprocess import mark_process_dead
 
 import workers.expiry
 import workers.jobs
@@ -17,12 +18,14 @@ import workers.outbox
 import workers.participants
 import workers.retention
 import workers.webhooks  # noqa: F401  registers the tasks
+from shared.core import tracing
 from shared.core.logging import bind_contextvars, clear_contextvars
+from shared.core.metrics import TASKS_RUNNING
 from shared.core.queue import make_celery
 from shared.core.settings import Settings
 from shared.core.vitals import WORKER, sign
 from shared.runtime import Runtime, build_runtime
-from workers import beat
+from workers import beat, beside
 from workers.task import JOB_TASKS, PERIODIC_TASKS, run_job, run_periodic
 
 BEAT_LOCK_SECONDS = 10
@@ -56,21 +59,29 @@ def configure(settings: Settings) -> Celery:
         redbeat_lock_timeout=BEAT_LOCK_SECONDS,
         redbeat_key_prefix="redbeat:",
     )
-    runtimes = Runtimes(lambda: build_runtime(settings))
+    runtimes = Runtimes(lambda: _build(settings))
     for name in JOB_TASKS:
         _register(app, name, partial(_work_on_job, runtimes))
     for name in PERIODIC_TASKS:
         _register(app, name, partial(_work_on_periodic, runtimes))
     worker_init.connect(partial(_bring_along, settings), weak=False)
     worker_ready.connect(partial(_sign_in, runtimes), weak=False)
+    worker_process_shutdown.connect(_take_gauges_along, weak=False)
+    app.steps["worker"].add(beside.step(settings, runtimes.get))
     return app
+
+
+def _build(settings: Settings) -> Runtime:
+    tracing.begin(settings, "parley-worker")
+    return build_runtime(settings)
 
 
 def _register(app: Celery, name: str, work: Callable[..., str]) -> None:
     def task(self: Any, *arguments: str) -> str:
         clear_contextvars()
         bind_contextvars(task_id=self.request.id, task=self.name)
-        return work(self, *arguments)
+        with TASKS_RUNNING.track_inprogress():
+            return work(self, *arguments)
 
     app.task(task, name=name, bind=True, shared=False)  # this application's alone, not every Celery's of the process
 
@@ -96,3 +107,9 @@ def _sign_in(runtimes: Runtimes, **_: Any) -> None:
     """Let /readyz know at once; the later signs come through beat."""
     with runtimes.get().transaction() as tx:
         sign(tx.connection, WORKER, tx.now)
+
+
+def _take_gauges_along(pid: int, **_: Any) -> None:
+    """Have the gauges of a child end with it; those of one that is killed are found by whoever reads them."""
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from shared.core import locks, outbox
+from shared.core import locks, outbox, tracing
+from shared.core.logging import bind_contextvars
 from shared.core.messages import Job, Lane
-from shared.core.metrics import TASK_SECONDS, TASKS
+from shared.core.metrics import JOB_WAIT_SECONDS, TASK_SECONDS, TASKS
 from shared.core.outbox import Claim
 from shared.core.transaction import Transaction
 from shared.runtime import Runtime
@@ -115,8 +116,14 @@ def run_job(runtime: Runtime, name: str, row_id: str, *, redelivered: bool = Fal
         claimed = outbox.claim(tx.connection, row_id, name, tx.now, redelivered=redelivered)
     if claimed is None:
         return _over(name, "skipped", began, row_id)
+    task = JOB_TASKS[name]
+    if claimed.attempt == 1:
+        JOB_WAIT_SECONDS.labels(task.job.lane).observe(claimed.waited_seconds)
+    if claimed.cause.request_id:  # for the log lines, and for the jobs that follow from this one
+        bind_contextvars(request_id=claimed.cause.request_id)
     try:
-        JOB_TASKS[name].run(runtime, claimed)
+        with tracing.span(name, "consumer", parent=claimed.cause.trace, job_id=row_id, attempt=claimed.attempt):
+            task.run(runtime, claimed)
     except Exception as broken:
         log.exception("job_failed", extra={"task": name, "job_id": row_id, "attempt": claimed.attempt})
         with runtime.transaction() as tx:

@@ -33,12 +33,18 @@ class DeadLetter:
     error: str
 
 
-def standings(connection: Connection, now: datetime) -> list[Standing]:
-    """Return how each lane stands, the empty ones too."""
-    counted = connection.execute(
-        select(outbox.c.lane, outbox.c.state, func.count().label("rows"), func.min(outbox.c.created_at).label("born"))
+def standings(connection: Connection, now: datetime, most: int | None = None) -> list[Standing]:
+    """Return how each lane stands, the empty ones too; of all rows `most` are looked at, when that is given."""
+    some = (
+        select(outbox.c.lane, outbox.c.state, outbox.c.created_at)
         .where(outbox.c.state.in_(("pending", "running", "dead")))
-        .group_by(outbox.c.lane, outbox.c.state)
+        .limit(most)
+        .subquery()
+    )
+    counted = connection.execute(
+        select(
+            some.c.lane, some.c.state, func.count().label("rows"), func.min(some.c.created_at).label("born")
+        ).group_by(some.c.lane, some.c.state)
     ).all()
     lanes = dict.fromkeys([*get_args(Lane), *sorted(row.lane for row in counted)])
     found = []

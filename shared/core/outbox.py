@@ -26,13 +26,16 @@ from sqlalchemy import (
     Text,
     case,
     delete,
+    func,
     literal,
     select,
     update,
 )
 
+from shared.core import tracing
 from shared.core.database import METADATA, Id, Json, UtcDateTime
 from shared.core.messages import Job
+from shared.core.tracing import Cause
 
 outbox = Table(
     "outbox",
@@ -47,6 +50,8 @@ outbox = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     Column("error", Text),
+    Column("request_id", String(128)),  # of the request that decided it, see shared.core.tracing
+    Column("trace", String(55)),
     CheckConstraint("state IN ('pending', 'running', 'done', 'dead')", name="state"),
     Index("ix_outbox_state_next_at", "state", "next_at"),
 )
@@ -55,6 +60,7 @@ MAX_ATTEMPTS = 5
 FIRST_RELAY_SECONDS = 10  # the direct road has this long before beat sends a second message
 LONGEST_RETRY_SECONDS = 20.0  # the pause before the last attempt: 2 ** 4, and a quarter
 LEASE_SECONDS = 95  # longer than a task may run (task_time_limit 90)
+OLDEST_OF = 10_000  # health asks: it must be answered at once also when jobs have piled up
 KEEP_DONE = timedelta(hours=24)
 
 
@@ -75,6 +81,8 @@ class Claim:
     name: str
     payload: dict[str, Any]
     attempt: int
+    waited_seconds: float  # since the job was decided
+    cause: Cause
 
 
 _NEW = outbox.insert()
@@ -82,6 +90,7 @@ _NEW = outbox.insert()
 
 def write(connection: Connection, jobs: Mapping[str, Job], now: datetime) -> list[Errand]:
     """Insert a row per job, under the ids given, and return what is to be sent after the commit."""
+    cause = tracing.cause()
     rows = [
         {
             "id": id_,
@@ -92,6 +101,8 @@ def write(connection: Connection, jobs: Mapping[str, Job], now: datetime) -> lis
             "attempts": 0,
             "next_at": now + timedelta(seconds=FIRST_RELAY_SECONDS),
             "created_at": now,
+            "request_id": cause.request_id,
+            "trace": cause.trace,
         }
         for id_, job in jobs.items()
     ]
@@ -114,14 +125,15 @@ def claim(connection: Connection, row_id: str, name: str, now: datetime, *, rede
         update(outbox)
         .where(outbox.c.id == row_id, outbox.c.name == name, (outbox.c.state == "pending") | is_orphan)
         .values(state="running", attempts=outbox.c.attempts + 1, next_at=now + timedelta(seconds=LEASE_SECONDS))
-        .returning(outbox.c.id, outbox.c.name, outbox.c.payload, outbox.c.attempts)
+        .returning(outbox)
     ).one_or_none()
     if row is None:
         return None
     if row.attempts > MAX_ATTEMPTS:  # no further attempt: none of those before came to an end
         _bury(connection, row_id, "gave up: the work never came to an end", now)
         return None
-    return Claim(row.id, row.name, row.payload, row.attempts)
+    waited = max(0.0, (now - row.created_at).total_seconds())
+    return Claim(row.id, row.name, row.payload, row.attempts, waited, Cause(row.request_id, row.trace))
 
 
 def finish(connection: Connection, row_id: str, now: datetime) -> bool:
@@ -190,13 +202,9 @@ def hasten(connection: Connection, now: datetime) -> None:
 
 
 def oldest_pending_age(connection: Connection, now: datetime) -> float:
-    """Return the age in seconds of the oldest row that is not finished; 0.0 when there is none."""
-    born = connection.execute(
-        select(outbox.c.created_at)
-        .where(outbox.c.state.in_(("pending", "running")))
-        .order_by(outbox.c.created_at)
-        .limit(1)
-    ).scalar_one_or_none()
+    """Return the age in seconds of the oldest row that is not finished, of OLDEST_OF; 0.0 when there is none."""
+    some = select(outbox.c.created_at).where(outbox.c.state.in_(("pending", "running"))).limit(OLDEST_OF).subquery()
+    born = connection.execute(select(func.min(some.c.created_at))).scalar_one_or_none()
     return 0.0 if born is None else max(0.0, (now - born).total_seconds())
 
 

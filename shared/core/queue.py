@@ -113,6 +113,14 @@ def make_celery(redis_url: str) -> Celery:
     return app
 
 
+def depths(client: redis_client.Redis) -> dict[str, int]:
+    """Return how many messages wait in the broker, by lane. Raises what the client raises."""
+    pipeline = client.pipeline(transaction=False)
+    for lane in LANES:
+        pipeline.llen(lane)  # kombu's list of the one priority that is used
+    return dict(zip(LANES, pipeline.execute(), strict=True))
+
+
 class TaskQueue:
     """Sends errands in the background. Safe to lose: what it never sent is still in the outbox."""
 

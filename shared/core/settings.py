@@ -106,6 +106,15 @@ class Settings:
     ledger_hot_days: int = setting(
         "LEDGER_HOT_DAYS", 30, "Days that events stay in the database after their meeting has ended, 1 or more."
     )
+    worker_metrics_port: int = setting(
+        "WORKER_METRICS_PORT", 0, "Where a worker serves its metrics over HTTP, for the inside network; 0: nowhere."
+    )
+    worker_metrics_host: str = setting("WORKER_METRICS_HOST", "127.0.0.1", "The address it listens on for that.")
+    otel_endpoint: str = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "Where traces go, over OTLP/HTTP, such as http://collector:4318; empty: nowhere. Needs requirements-otel.txt.",
+    )
     log_level: str = setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     @property

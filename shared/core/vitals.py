@@ -6,9 +6,13 @@ from sqlalchemy import Column, Connection, String, Table, select
 
 from shared.core.database import METADATA, UtcDateTime, insert_into
 
-WORKER = "worker"
+WORKER = "worker"  # signed by a task: beat sends, the broker delivers, a worker works
+WORKER_PROCESS = "worker-process"  # signed by the main process of a worker: it is there
 WAKEUPS_LOST = "wakeups-lost"  # signed by a process that could not announce what it has committed
+# Ten times as long as between two signs: tasks wait for each other, and that is no failure.
 FRESH = timedelta(seconds=20)
+# Signed each second by a thread that waits for nobody, so that a worker that is gone is told of within five (P28).
+PROCESS_FRESH = timedelta(seconds=4)
 
 vitals = Table(
     "vitals", METADATA, Column("name", String(40), primary_key=True), Column("seen_at", UtcDateTime, nullable=False)
@@ -33,3 +37,9 @@ def is_alive(connection: Connection, name: str, now: datetime) -> bool:
     """Tell whether there was a sign of life lately."""
     seen = last_seen(connection, name)
     return seen is not None and now - seen <= FRESH
+
+
+def has_worker(connection: Connection, now: datetime) -> bool:
+    """Tell whether work gets done, and a worker is there to do it. One of an older release does not sign the latter."""
+    there = last_seen(connection, WORKER_PROCESS)
+    return (there is None or now - there <= PROCESS_FRESH) and is_alive(connection, WORKER, now)

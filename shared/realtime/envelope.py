@@ -4,6 +4,7 @@ A frame is encoded once, by the process that caused it. The wake-up on Redis car
 their sockets as it is; `decode` splits the wake-up without parsing the JSON.
 """
 
+import time
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,12 +16,16 @@ from shared.core.transaction import encode_data
 
 
 class Wakeup(NamedTuple):
-    """One message between processes. `seq` is 0 and `effect` None for a signal, which is not kept."""
+    """One message between processes. `seq` is 0 and `effect` None for a signal, which is not kept.
+
+    `sent_at` is when it was made, right after the commit, as POSIX time; 0 when that is not known.
+    """
 
     stream: str
     seq: int
     effect: str | None
     frame: bytes
+    sent_at: float = 0.0
 
 
 def timestamp(moment: datetime) -> str:
@@ -57,12 +62,12 @@ def _frame(
 
 
 def encode(stream: str, seq: int, effect: str | None, frame: bytes) -> bytes:
-    """Return a wake-up as bytes."""
-    return b"%s %d %s\n%s" % (stream.encode(), seq, (effect or "-").encode(), frame)
+    """Return a wake-up as bytes, made now."""
+    return b"%s %d %s %d\n%s" % (stream.encode(), seq, (effect or "-").encode(), time.time_ns() // 1000, frame)
 
 
 def decode(message: bytes) -> Wakeup:
     """Read a wake-up back."""
     head, _, frame = message.partition(b"\n")
-    stream, seq, effect = head.decode().split(" ")
-    return Wakeup(stream, int(seq), None if effect == "-" else effect, frame)
+    stream, seq, effect, *sent = head.decode().split(" ")  # a process of an older release does not say when
+    return Wakeup(stream, int(seq), None if effect == "-" else effect, frame, int(sent[0]) / 1e6 if sent else 0.0)

@@ -198,3 +198,9 @@ def forget_old(tx: Transaction, limit: int = 500) -> int:
     """Delete what became of events more than KEEP ago, at most `limit`. Returns how many."""
     old = select(deliveries.c.id).where(deliveries.c.created_at < tx.now - KEEP).limit(limit)
     return tx.execute(delete(deliveries).where(deliveries.c.id.in_(old))).rowcount
+
+
+def open_circuits(tx: Transaction) -> int:
+    """Return how many endpoints are not sent to for now, because they fail again and again."""
+    tripped = select(func.count()).where(endpoints.c.is_enabled, endpoints.c.open_until > tx.now)
+    return int(tx.scalar(tripped))

@@ -19,6 +19,8 @@ from typing import Any, cast
 
 from standardwebhooks import Webhook
 
+from shared.core import tracing
+from shared.core.metrics import WEBHOOK_SECONDS
 from shared.webhooks.addresses import NotAllowed, NotFoundThere, Target, look_up, parse
 
 SECONDS = 10.0
@@ -67,7 +69,8 @@ def send(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) 
     status: int | None = None
     wait = 0.0
     try:
-        status, asked = _post(recipient, letter, now, private=private)
+        with tracing.span("webhook", "client", event_id=letter.id):
+            status, asked = _post(recipient, letter, now, private=private)
         wait = wait_asked(asked, now) if status in BUSY else 0.0
         reason = None if 200 <= status < 300 else _refused(status)
     except NotAllowed as refused:
@@ -82,7 +85,9 @@ def send(recipient: Recipient, letter: Letter, now: datetime, *, private: bool) 
         reason = "The connection was refused."
     except (HTTPException, OSError, ValueError):
         reason = "The connection broke, or the answer was not HTTP."
-    return Answer(status, reason, round((time.monotonic() - began) * 1000), wait)
+    took = time.monotonic() - began
+    WEBHOOK_SECONDS.labels("taken" if reason is None else "refused" if status else "unreached").observe(took)
+    return Answer(status, reason, round(took * 1000), wait)
 
 
 def _refused(status: int) -> str:

@@ -52,3 +52,13 @@ def _licence(name: str) -> str:
     about = metadata(name)
     classifiers = [text for text in about.get_all("Classifier", []) if text.startswith("License ::")]
     return " ".join([*about.get_all("License-Expression", []), *about.get_all("License", []), *classifiers])
+
+
+def test_s133_the_extra_for_traces_is_pinned_too_and_agrees_with_the_product(project: Path) -> None:
+    extra = {one.name: one.specifier for one in requirements(project / "requirements-otel.txt")}
+    product = {one.name: one.specifier for one in requirements(project / "requirements.txt")}
+    wanted = {one.name for one in requirements(project / "requirements-otel.in")}
+    assert wanted <= extra.keys()
+    assert all([pin.operator for pin in pins] == ["=="] for pins in extra.values())
+    assert {name: pins for name, pins in extra.items() if product.get(name, pins) != pins} == {}
+    assert not wanted & product.keys()

@@ -9,6 +9,7 @@ from hashlib import sha256
 from flask import Flask, Request, Response, g, request
 from flask.sessions import SessionInterface
 
+from shared.core import tracing
 from shared.core.ids import new_id
 from shared.core.logging import bind_contextvars, clear_contextvars
 from shared.core.metrics import REQUEST_SECONDS, REQUESTS
@@ -16,6 +17,7 @@ from shared.core.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PROBES = ("/healthz", "/readyz", "/metrics")
 MAX_BODY_BYTES = 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADERS = {
@@ -49,6 +51,7 @@ def install(app: Flask, settings: Settings) -> None:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.before_request(_begin)
     app.after_request(_finish)
+    app.teardown_request(_end)
     if settings.is_production:
         app.after_request(_insist_on_https)
 
@@ -60,6 +63,17 @@ def _begin() -> None:
     clear_contextvars()
     meeting_id = (request.view_args or {}).get("meeting_id")
     bind_contextvars(request_id=g.request_id, **({"meeting_id": meeting_id} if meeting_id else {}))
+    route = request.url_rule.rule if request.url_rule else "unknown"
+    if "HTTP_UPGRADE" not in request.environ and route not in PROBES:
+        g.span = tracing.span(f"{request.method} {route}", "server", request_id=g.request_id)
+        g.span.__enter__()
+
+
+def _end(_broken: BaseException | None) -> None:
+    span = g.pop("span", None)
+    if span is not None:
+        span.__exit__(None, None, None)
+    clear_contextvars()  # what this thread does next was not asked for by this request
 
 
 def _finish(response: Response) -> Response:
@@ -71,6 +85,7 @@ def _finish(response: Response) -> Response:
     if request.path.startswith("/api/"):
         response.headers.setdefault("Cache-Control", "no-store")
     _measure(response)
+    tracing.note("answered", status=response.status_code)
     return response
 
 
@@ -85,7 +100,7 @@ def _measure(response: Response) -> None:
     REQUESTS.labels(request.method, route, response.status_code).inc()
     if "HTTP_UPGRADE" not in request.environ:  # a WebSocket lasts as long as its meeting
         REQUEST_SECONDS.labels(request.method, route).observe(took)
-    if route in ("/healthz", "/readyz", "/metrics"):
+    if route in PROBES:
         return
     log.info(
         "request",

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from flask import Response, request
 from flask_smorest import Blueprint
 
 from shared.core.errors import ValidationFailed
+from shared.core.metrics import JOINS
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
@@ -35,6 +37,7 @@ blueprint = Blueprint(
     "participants", __name__, url_prefix="/api/v1/meetings/<meeting_id>", description="Who is in a meeting"
 )
 
+_OUTCOMES = {200: "admitted", 202: "waiting", 400: "refused", 403: "refused", 404: "refused", 410: "refused"}
 _STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
 
 
@@ -88,6 +91,16 @@ def join(tx: Transaction, actor: Actor | None, meeting_id: str, **wanted: Any) -
         }
         return Reply(data, status=202, code="WAITING_ROOM_REQUIRED", message="A host has to admit you; please wait.")
     return Reply({**person.public(), "meeting_id": meeting_id, **token})
+
+
+@blueprint.after_request
+def _count_join(response: Response) -> Response:
+    """Count what became of a join, not what was answered once before, could not be read, or failed."""
+    if request.endpoint == "participants.join" and "Idempotency-Replayed" not in response.headers:
+        outcome = _OUTCOMES.get(response.status_code)
+        if outcome is not None:
+            JOINS.labels(outcome).inc()
+    return response
 
 
 def _guest_token(person: Participant) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from typing import Any
 
 from flask import Blueprint, Flask, g
@@ -9,7 +10,7 @@ from flask_sock import Sock
 
 from shared.core.errors import ServiceUnavailable
 from shared.core.ids import new_id
-from shared.core.metrics import CLOSED
+from shared.core.metrics import CLOSED, FANOUT_SECONDS
 from shared.core.streams import wire_name
 from shared.identity.errors import TokenRevoked
 from shared.meetings.errors import MeetingEnded, MeetingNotFound
@@ -78,7 +79,10 @@ class Realtime:
         self.tuner.add(connection, key, seq)
 
     def _on_wakeups(self, wakeups: list[Wakeup]) -> None:
-        if self.hub.deliver(wakeups):
+        torn = self.hub.deliver(wakeups)
+        if sent_at := wakeups[0].sent_at:
+            FANOUT_SECONDS.observe(max(0.0, time.time() - sent_at))
+        if torn:
             self.heartbeat.look_now()
 
     def _on_order(self, order: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from shared.core.ids import new_id
+from tests.factories.counted import counted
 from tests.factories.scene import UNKNOWN, change_place, co_host
 from tests.factories.world import Answer, Person, World
 
@@ -310,3 +311,20 @@ def test_the_same_idempotency_key_joins_once_and_replays_the_answer(world: World
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.body == first.body
     assert host.get(f"/meetings/{meeting_id}/participants?status=joined").data == []
+
+
+def test_what_becomes_of_a_join_is_counted_and_a_replay_is_none(world: World) -> None:
+    def joins() -> list[float]:
+        return [counted("parley_joins_total", outcome=name) for name in ("admitted", "waiting", "refused")]
+
+    host, ada, bob, eve = (world.person() for _ in range(4))
+    meeting_id = world.meeting(host, policy={"require_waiting_room": True, "blocked_users": [eve.id]})
+    before = joins()
+    for _ in range(2):
+        assert host.post(f"/meetings/{meeting_id}/join", headers={"Idempotency-Key": "j"}).status == 200
+    for person, status in ((ada, 202), (bob, 202), (eve, 403)):
+        assert join(person, meeting_id).status == status
+    assert join(ada, meeting_id, device_type=7).status == 422
+    assert ada.post(f"/meetings/{meeting_id}/leave").status == 200
+
+    assert joins() == [before[0] + 1, before[1] + 2, before[2] + 1]

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, exc, func, select, update
 from shared.core import outbox
 from shared.core.ids import new_id
 from shared.core.outbox import KEEP_DONE, LEASE_SECONDS, MAX_ATTEMPTS, Claim
+from shared.core.tracing import Cause
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
 from tests.fakes.clock import FakeClock
@@ -59,7 +60,8 @@ def test_a_written_job_is_a_pending_row_and_an_errand_that_carries_no_payload(co
 def test_a_claimed_row_belongs_to_one_worker_for_one_lease(connection, now) -> None:
     row_id = put(connection, now, "a")
 
-    assert outbox.claim(connection, row_id, NAME, now) == Claim(row_id, "livekit.delete_room", {"room": "a"}, 1)
+    claimed = outbox.claim(connection, row_id, NAME, now)
+    assert claimed == Claim(row_id, "livekit.delete_room", {"room": "a"}, 1, 0.0, Cause())
     assert outbox.claim(connection, row_id, NAME, now + timedelta(seconds=LEASE_SECONDS - 1)) is None
     assert must_claim(connection, row_id, now + timedelta(seconds=LEASE_SECONDS)).attempt == 2
 

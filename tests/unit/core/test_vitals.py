@@ -59,3 +59,36 @@ def test_a_sign_from_a_clock_that_is_ahead_counts(timed: Runtime, clock: FakeClo
 
     assert alive(timed, name)
     assert timedelta(seconds=20) == vitals.FRESH
+
+
+class _Undo(Exception):
+    """What was signed is not meant."""
+
+
+@pytest.mark.parametrize(
+    ("task", "process", "there"),
+    [
+        (19, 3.9, True),  # a lane in which tasks wait for each other
+        (0, 4.1, False),  # gone a moment ago
+        (20.1, 0, False),  # there, and nothing gets done
+        (0, None, True),  # of an older release
+        (None, 0, False),
+    ],
+)
+def test_a_worker_is_there_when_its_process_is_and_work_gets_done(
+    timed: Runtime, task: float | None, process: float | None, there: bool
+) -> None:
+    found: list[bool] = []
+
+    def look() -> None:
+        with timed.transaction() as tx:  # undone at the end: the workers of other tests sign under these names, too
+            tx.execute(vitals.vitals.delete().where(vitals.vitals.c.name.in_((vitals.WORKER, vitals.WORKER_PROCESS))))
+            for name, age in ((vitals.WORKER, task), (vitals.WORKER_PROCESS, process)):
+                if age is not None:
+                    vitals.sign(tx.connection, name, tx.now - timedelta(seconds=age))
+            found.append(vitals.has_worker(tx.connection, tx.now))
+            raise _Undo
+
+    with pytest.raises(_Undo):
+        look()
+    assert found == [there]

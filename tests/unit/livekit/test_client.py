@@ -14,6 +14,7 @@ from shared.core.settings import Settings
 from shared.livekit import client
 from shared.livekit.client import delete_room, remove_participant, set_permissions
 from shared.livekit.tokens import MediaGrant
+from tests.factories.counted import counted
 from tests.fakes.livekit import FakeLiveKit, answers, hangs_up, is_slow
 
 pytestmark = pytest.mark.once
@@ -112,6 +113,24 @@ def test_a_server_that_is_only_slow_is_waited_for(livekit: FakeLiveKit) -> None:
     livekit.fault = is_slow(0.2)
     delete_room(settings_for(livekit), room)
     assert livekit.rooms == set()
+
+
+def test_every_call_is_timed_by_what_became_of_it(livekit: FakeLiveKit) -> None:
+    def times(outcome: str) -> float:
+        return counted("parley_livekit_seconds_count", call="delete_room", outcome=outcome)
+
+    names = ("done", "not_there", "refused", "failed")
+    before = [times(name) for name in names]
+    room = new_id()
+    livekit.rooms.add(room)
+    for _ in range(2):
+        delete_room(settings_for(livekit), room)
+    for fault, error in ((answers(500, b"{}"), api.TwirpError), (hangs_up, aiohttp.ClientError)):
+        livekit.fault = fault
+        with pytest.raises(error):
+            delete_room(settings_for(livekit), room)
+
+    assert [times(name) for name in names] == [one + 1 for one in before]
 
 
 # --- people in a room

@@ -1,6 +1,7 @@
 """What travels between processes: envelope, effects, orders, channels, and the broker without Redis."""
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -82,7 +83,14 @@ def test_a_signal_and_a_direct_frame_have_neither_stream_nor_seq() -> None:
 )
 def test_a_wakeup_reads_back_as_it_was_written(prefix: str, seq: int, effect: str | None, frame: bytes) -> None:
     key = prefix + new_id()
-    assert envelope.decode(envelope.encode(key, seq, effect, frame)) == (key, seq, effect, frame)
+    before = time.time()
+    *told, sent_at = envelope.decode(envelope.encode(key, seq, effect, frame))
+    assert told == [key, seq, effect, frame]
+    assert before - 0.001 <= sent_at <= time.time()
+
+
+def test_a_wakeup_of_an_older_release_does_not_say_when_it_was_made() -> None:
+    assert envelope.decode(b"m:M 1 -\n{}") == ("m:M", 1, None, b"{}", 0.0)
 
 
 @pytest.mark.parametrize("junk", [b"", b"\n", b"m:M 1\n{}", b"m:M x -\n{}", b"m:M 1 - -\n{}", b"\xff 1 -\n"])

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 import pytest
-from prometheus_client import REGISTRY
 from sqlalchemy import Row, update
 
 from shared.core import outbox
@@ -17,6 +16,7 @@ from shared.core.outbox import LEASE_SECONDS, MAX_ATTEMPTS
 from shared.core.transaction import Transaction
 from shared.core.vitals import vitals
 from shared.runtime import Runtime
+from tests.factories.counted import counted
 from tests.fakes.clock import FakeClock
 from workers.task import JOB_TASKS, PERIODIC_TASKS, every, in_transaction, outside, run_job, run_periodic
 
@@ -58,8 +58,8 @@ def noted_at(runtime: Runtime, note: str) -> datetime | None:
     return None if row is None else row.seen_at
 
 
-def counted(task: str, outcome: str) -> float:
-    return REGISTRY.get_sample_value("parley_tasks_total", {"task": task, "outcome": outcome}) or 0.0
+def runs(task: str, outcome: str) -> float:
+    return counted("parley_tasks_total", task=task, outcome=outcome)
 
 
 def write_note(tx: Transaction, job: MakeNote) -> None:
@@ -69,14 +69,38 @@ def write_note(tx: Transaction, job: MakeNote) -> None:
 def test_a_job_is_done_and_its_row_with_it(bench: Runtime, note: str) -> None:
     assert in_transaction(MakeNote)(write_note) is write_note
     row_id = put(bench, MakeNote(note=note))
-    before = counted("test.make_note", "done")
+    before = runs("test.make_note", "done")
 
     assert run_job(bench, "test.make_note", row_id) == "done"
 
     row = row_of(bench, row_id)
     assert (row.state, row.attempts, row.finished_at) == ("done", 1, bench.now())
     assert noted_at(bench, note) == bench.now()
-    assert counted("test.make_note", "done") == before + 1
+    assert runs("test.make_note", "done") == before + 1
+
+
+def test_how_long_a_job_waited_for_its_first_attempt_is_counted_once(
+    bench: Runtime, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def waited() -> tuple[float, float]:
+        return (
+            counted("parley_job_wait_seconds_count", lane="default"),
+            counted("parley_job_wait_seconds_sum", lane="default"),
+        )
+
+    def fail(_tx: Transaction, _job: MakeNote) -> None:
+        raise RuntimeError("not yet")
+
+    in_transaction(MakeNote)(fail)
+    row_id = put(bench, MakeNote(note="x"))
+    times, seconds = waited()
+    clock.pass_(seconds=7)
+    for _ in range(2):
+        assert run_job(bench, "test.make_note", row_id) == "retry"
+        clock.pass_(minutes=10)
+
+    assert waited()[0] == times + 1
+    assert waited()[1] - seconds == pytest.approx(7)
 
 
 def test_a_message_that_comes_twice_has_one_effect(bench: Runtime, clock: FakeClock, note: str) -> None:
@@ -288,7 +312,7 @@ def test_periodic_work_that_fails_is_logged_and_comes_again(bench: Runtime, cloc
 
     assert run_periodic(bench, name) == "failed"
     assert [record.message for record in caplog.records] == ["periodic_task_failed"]
-    assert counted(name, "failed") == 1
+    assert runs(name, "failed") == 1
     clock.pass_(seconds=5)
     assert run_periodic(bench, name) == "failed"
 

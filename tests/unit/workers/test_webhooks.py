@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete, select
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from dev.process import free_port
 from shared.chat import service as chat
 from shared.core import outbox
 from shared.core.streams import meeting_stream
@@ -26,7 +27,8 @@ from shared.webhooks.endpoints import EndpointWish
 from shared.webhooks.jobs import Deliver
 from shared.webhooks.kinds import KINDS
 from shared.webhooks.models import Endpoint, cursors, deliveries, endpoints
-from shared.webhooks.sending import Answer
+from shared.webhooks.sending import Answer, Letter, Recipient
+from tests.factories.counted import counted
 from tests.factories.scene import Scene, change_place
 from tests.fakes.clock import FakeClock
 from tests.fakes.receiver import Fault, Receiver, flapping, raw_answer
@@ -770,3 +772,16 @@ def test_s108_the_connection_goes_to_the_address_that_was_judged_and_keeps_the_n
 
 def test_the_delay_grows_to_an_hour() -> None:
     assert [outcomes.delay(n).total_seconds() for n in (1, 2, 3, 10, 11, 1000)] == [5, 10, 20, 2560, 3600, 3600]
+
+
+@pytest.mark.once
+def test_every_letter_is_timed_by_what_became_of_it(receiver: Receiver) -> None:
+    names = ("taken", "refused", "unreached")
+    before = [counted("parley_webhook_seconds_count", outcome=name) for name in names]
+    letter, now = Letter("id", b"{}"), datetime.now(UTC)
+    for status in (204, 500):
+        receiver.status = status
+        sending.send(Recipient(receiver.url, ()), letter, now, private=True)
+    sending.send(Recipient(f"http://127.0.0.1:{free_port()}", ()), letter, now, private=True)
+
+    assert [counted("parley_webhook_seconds_count", outcome=name) for name in names] == [one + 1 for one in before]
