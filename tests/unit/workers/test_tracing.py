@@ -25,6 +25,7 @@ from tests.factories.world import World
 from tests.fakes.queue import FakeQueue
 from tests.fakes.receiver import Receiver
 from web.app import create_app
+from workers import app  # noqa: F401  registers every task
 from workers.task import run_job
 
 
