@@ -2,12 +2,15 @@
 
 import logging
 
+import redis
+
 from shared.core.errors import DomainError
 from shared.meetings import service as meetings
+from shared.meetings.jobs import PrewarmMeeting
 from shared.meetings.queries import soon_and_running
 from shared.policies import cache as policy_cache
 from shared.runtime import Runtime
-from workers.task import every
+from workers.task import every, outside
 
 log = logging.getLogger(__name__)
 
@@ -43,3 +46,14 @@ def prewarm(runtime: Runtime) -> int:
             return count
         runtime.tools.cache.store(policy_cache.KIND, entries)
         after, count = ids[-1], count + len(entries)
+
+
+@outside(PrewarmMeeting)
+def prewarm_started(runtime: Runtime, job: PrewarmMeeting) -> None:
+    """Lay the policy of a meeting that was started into Redis; without Redis the database is read instead."""
+    with runtime.reading() as tx:
+        entries = policy_cache.prewarm(tx, [job.meeting_id])
+    try:
+        runtime.tools.cache.store(policy_cache.KIND, entries)
+    except redis.RedisError as away:  # not worth another attempt: the next minute's beat does it for all
+        log.warning("meeting_not_prewarmed", extra={"meeting_id": job.meeting_id, "error": str(away)})

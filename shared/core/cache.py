@@ -3,7 +3,10 @@
 A key holds a version (`policy`, meeting, 3). The row that everybody reads anyway, the meeting's, says which version is
 the current one, so an entry can be missing but never stale: nothing has to be dropped, and a lost message or a dead
 Redis cannot leave an old right behind. L2 is read before a transaction and written by workers; a transaction looks
-into L1 only and reads the database when that does not know.
+into L1 only and reads the database when that does not know. Who miss the same thing at the same time read it once, L2
+as the database.
+
+What a transaction has changed itself is not put here by it: should it be undone, its version is given once more.
 """
 
 import hmac
@@ -12,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from redis.backoff import NoBackoff
@@ -21,6 +24,7 @@ from redis.retry import Retry
 from shared.core import strict_json
 from shared.core.keyring import Keyring
 from shared.core.metrics import CACHE_LOOKUPS
+from shared.core.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +39,26 @@ def redis_key(kind: str, id_: str) -> str:
     return f"parley:cache:{kind}:{id_}"
 
 
+class _Entry(NamedTuple):
+    version: int
+    until: float
+    value: Any
+
+
 class Cache:
-    """Entries by kind and id, each with its version. All methods may be called from any thread."""
+    """Entries by kind and id, each with its version. All methods may be called from any thread.
+
+    An entry is good for `seconds`, in both layers: no right hangs on that, but memory does, and versions that are given
+    again because a backup was restored. L1 holds `size` of them, and lets go which was not used longest. `flights` is
+    for those who miss the same thing at the same time.
+    """
 
     def __init__(self, redis_url: str, seconds: int, keyring: Keyring, size: int = SIZE) -> None:
         self._seconds = seconds
         self._size = size
         self._keyring = keyring
-        self._entries: OrderedDict[tuple[str, str], tuple[int, Any]] = OrderedDict()
+        self.flights: SingleFlight[Any] = SingleFlight()
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._open_until = 0.0
         self._client = redis.Redis.from_url(
@@ -54,27 +70,41 @@ class Cache:
 
     def get(self, kind: str, id_: str, version: int) -> Any | None:
         """Return the entry of exactly this version from L1, or None. Never waits."""
+        value = self.peek(kind, id_, version)
+        CACHE_LOOKUPS.labels(kind, "l1", "miss" if value is None else "hit").inc()
+        return value
+
+    def peek(self, kind: str, id_: str, version: int) -> Any | None:
+        """Return what `get` returns, without counting the lookup."""
         with self._lock:
-            found = self._entries.get((kind, id_))
-            hit = found is not None and found[0] == version
-            if hit:
-                self._entries.move_to_end((kind, id_))
-        CACHE_LOOKUPS.labels(kind, "l1", "hit" if hit else "miss").inc()
-        return found[1] if hit and found is not None else None
+            found = self._find(kind, id_)
+            if found is None or found.version != version:
+                return None
+            self._entries.move_to_end((kind, id_))
+            return found.value
 
     def put(self, kind: str, id_: str, version: int, value: Any) -> None:
-        """Remember an entry in L1, unless a newer version is there."""
+        """Remember an entry in L1, unless a newer version is there. Only what is committed."""
         with self._lock:
-            found = self._entries.get((kind, id_))
-            if found is None or found[0] <= version:
-                self._entries[kind, id_] = (version, value)
+            found = self._find(kind, id_)
+            if found is None or found.version <= version:
+                self._entries[kind, id_] = _Entry(version, time.monotonic() + self._seconds, value)
                 self._entries.move_to_end((kind, id_))
             while len(self._entries) > self._size:
                 self._entries.popitem(last=False)
 
     def knows(self, kind: str, id_: str) -> bool:
         """Tell whether L1 has any version."""
-        return (kind, id_) in self._entries
+        with self._lock:
+            return self._find(kind, id_) is not None
+
+    def _find(self, kind: str, id_: str) -> _Entry | None:
+        """Return an entry that is not too old. The caller has the lock."""
+        found = self._entries.get((kind, id_))
+        if found is not None and found.until <= time.monotonic():
+            del self._entries[kind, id_]
+            return None
+        return found
 
     def fetch(self, kind: str, id_: str) -> dict[str, Any] | None:
         """Return what L2 has, or None. Waits 0.2 s at most, and not at all for 2 s after Redis did not answer."""

@@ -49,7 +49,8 @@ class Tools:
 class Transaction:
     """What a service gets: statements, `emit`, `enqueue`, one `now`. Never the network.
 
-    `entries`, `signals`, `orders` and `errands` are what leaves after the commit.
+    `entries`, `signals`, `orders` and `errands` are what leaves after the commit. `unsettled` are the ids of what was
+    changed here and is read through the cache: until the commit nobody else may be given it.
     """
 
     def __init__(self, connection: Connection, now: datetime, tools: Tools) -> None:
@@ -62,6 +63,7 @@ class Transaction:
         self.signals: list[Signal] = []
         self.orders: list[str] = []
         self.errands: Sequence[Errand] = ()
+        self.unsettled: set[str] = set()
         self._jobs: dict[str, Job] = {}  # by the id of their outbox row
         self._last: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
 

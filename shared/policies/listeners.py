@@ -5,6 +5,7 @@ from datetime import timedelta
 from shared.core.listeners import listens_to
 from shared.core.transaction import Transaction
 from shared.meetings.events import MeetingCreated, MeetingStarted
+from shared.meetings.jobs import PrewarmMeeting
 from shared.meetings.service import set_deadline
 from shared.policies.cache import get_policy
 from shared.policies.events import PolicyChanged
@@ -23,6 +24,12 @@ def limit_the_duration(tx: Transaction, event: MeetingStarted) -> None:
     minutes = get_policy(tx, event.meeting).meeting_duration_minutes
     if minutes:
         set_deadline(tx, event.meeting_id, tx.now + timedelta(minutes=minutes))
+
+
+@listens_to(MeetingStarted)
+def lay_the_policy_into_the_cache(tx: Transaction, event: MeetingStarted) -> None:
+    """Everybody joins now, at processes that have not seen the meeting yet."""
+    tx.enqueue(PrewarmMeeting(meeting_id=event.meeting_id))
 
 
 @listens_to(PolicyChanged)

@@ -41,6 +41,7 @@ def change_policy(
     merged = {"require_password": before.require_password, "passcode_hash": before.passcode_hash, **rules}
     _check_passcode(merged, "passcode")
     version = before.version + 1
+    tx.unsettled.add(meeting_id)
     row = tx.execute(
         update(policies)
         .where(policies.c.meeting_id == meeting_id)

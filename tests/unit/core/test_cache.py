@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 
 from dev.valkey import Valkey
 from shared.core import cache as module
@@ -71,6 +72,29 @@ def test_the_entry_that_was_not_used_longest_makes_room(valkey: Valkey):
     assert cache.get("k", "a", 1) == "a"
     cache.put("k", "c", 1, "c")
     assert [cache.knows("k", each) for each in "abc"] == [True, False, True]
+
+
+def test_an_entry_is_good_for_so_long_in_l1_too(valkey: Valkey, monkeypatch: pytest.MonkeyPatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    cache = Cache(valkey.url, 60, KEYRING)
+    cache.put("k", "a", 3, "three")
+    now[0] += 59.9
+    assert cache.get("k", "a", 3) == "three"
+    now[0] += 0.1
+    assert (cache.get("k", "a", 3), cache.knows("k", "a"), len(cache._entries)) == (None, False, 0)
+    cache.put("k", "a", 2, "two")  # a version of before, after a restored backup
+    assert cache.get("k", "a", 2) == "two"
+
+
+def test_looking_without_counting_counts_nothing(cache: Cache, id_: str):
+    def lookups() -> list[float]:
+        labels = [{"cache": "peeked", "layer": "l1", "outcome": outcome} for outcome in ("hit", "miss")]
+        return [REGISTRY.get_sample_value("parley_cache_lookups_total", each) or 0.0 for each in labels]
+
+    cache.put("peeked", id_, 1, "x")
+    assert (cache.peek("peeked", id_, 1), cache.peek("peeked", id_, 2), lookups()) == ("x", None, [0, 0])
+    assert (cache.get("peeked", id_, 1), cache.get("peeked", id_, 2), lookups()) == ("x", None, [1, 1])
 
 
 # --- in Redis -------------------------------------------------------------------------------------------------------

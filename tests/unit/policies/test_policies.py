@@ -1,22 +1,28 @@
 """Policies as rows, in the cache, and what follows from them when a meeting is made and started."""
 
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from shared.core.cache import Cache
 from shared.core.errors import ValidationFailed
 from shared.core.keyring import Keyring
 from shared.core.transaction import Tools
 from shared.meetings.models import meetings
+from shared.meetings.queries import get_meeting
 from shared.policies import cache
 from shared.policies.models import DEFAULTS, Policy, policies
-from shared.policies.service import permits
+from shared.policies.service import change_policy, permits
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
+from tests.unit.web.realtime.wire import wait_for
 
 
 def stored(runtime: Runtime, meeting_id: str) -> Policy:
@@ -212,6 +218,89 @@ def test_a_policy_that_was_written_with_another_key_is_not_believed(timed: Runti
     process = other_process(timed)
     cache.warm(process.tools.cache, meeting_id)
     assert not process.tools.cache.knows(cache.KIND, meeting_id)
+
+
+@contextmanager
+def policy_reads(runtime: Runtime, hold: threading.Event | None = None) -> Iterator[list[str]]:
+    """Note the reads of policies that reach the database; `hold` lets them pass."""
+    seen: list[str] = []
+
+    def note(_connection, _cursor, statement, *_) -> None:
+        if statement.startswith("SELECT") and "FROM policies" in statement:
+            seen.append(statement)
+            assert hold is None or hold.wait(5)
+
+    event.listen(runtime.database.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(runtime.database.engine, "before_cursor_execute", note)
+
+
+def at_once(count: int, call: Callable[[], object], process: Runtime, hold: threading.Event) -> list[object]:
+    """Call so many times at once; `hold` is set when all but one wait for that one."""
+    with ThreadPoolExecutor(count) as pool:
+        calls = [pool.submit(call) for _ in range(count)]
+        flights = process.tools.cache.flights._flights
+        wait_for(lambda: any(len(each.landed._cond._waiters) == count - 1 for each in list(flights.values())))
+        hold.set()
+        return [each.result(5) for each in calls]
+
+
+def test_transactions_that_miss_the_same_policy_at_the_same_time_read_it_once(timed: Runtime) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    process, meeting, hold = other_process(timed), scene.state(meeting_id), threading.Event()
+
+    def read() -> Policy:
+        with process.reading() as tx:
+            return cache.get_policy(tx, meeting)
+
+    with policy_reads(timed, hold) as seen:
+        found = at_once(6, read, process, hold)
+        read()
+    assert (found, len(seen)) == ([stored(timed, meeting_id)] * 6, 1)
+
+
+def test_requests_that_miss_the_same_policy_at_the_same_time_ask_redis_once(
+    timed: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(timed)
+    meeting_id = scene.meeting(scene.user())
+    lay_into_redis(timed, meeting_id)
+    process, hold, asked = other_process(timed), threading.Event(), []
+    really = process.tools.cache.fetch
+
+    def fetch(kind: str, id_: str) -> dict[str, Any] | None:
+        asked.append(id_)
+        assert hold.wait(5)
+        return really(kind, id_)
+
+    monkeypatch.setattr(process.tools.cache, "fetch", fetch)
+    at_once(20, lambda: cache.warm(process.tools.cache, meeting_id), process, hold)
+    assert (asked, process.tools.cache.knows(cache.KIND, meeting_id)) == ([meeting_id], True)
+
+
+def test_what_names_no_meeting_is_not_looked_up(timed: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(timed.tools.cache, "fetch", lambda _, id_: asked.append(id_))
+    cache.warm(timed.tools.cache, "x" * 500)
+    assert asked == []
+
+
+def test_a_change_that_is_undone_leaves_nothing_in_the_cache(timed: Runtime) -> None:
+    scene = Scene(timed)
+    host = scene.user()
+    meeting_id = scene.meeting(host)
+    process = other_process(timed)
+    with suppress(ZeroDivisionError), process.transaction() as tx:
+        change_policy(tx, meeting_id, host, {"lock_meeting": True}, replace=False)
+        assert cache.get_policy(tx, get_meeting(tx, meeting_id)).lock_meeting is True
+        assert cache.get_policies(tx, [get_meeting(tx, meeting_id)])[meeting_id].lock_meeting is True
+        raise ZeroDivisionError
+    with process.transaction() as tx:  # gives version 2 once more
+        change_policy(tx, meeting_id, host, {"enable_polls": False}, replace=False)
+    with process.reading() as tx:
+        policy = cache.get_policy(tx, get_meeting(tx, meeting_id))
+    assert (policy.version, policy.lock_meeting, policy.enable_polls) == (2, False, False)
 
 
 # --- listeners

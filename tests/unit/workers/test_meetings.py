@@ -5,18 +5,22 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+import redis
 from sqlalchemy import event
 
 from shared.core import outbox
 from shared.core.database import LockTimeout
 from shared.meetings import service as meetings
+from shared.meetings.jobs import PrewarmMeeting
 from shared.meetings.queries import SOON, soon_and_running
 from shared.policies import cache as policy_cache
 from shared.runtime import Runtime
 from tests.factories.scene import Scene
 from tests.fakes.clock import FakeClock
+from tests.fakes.queue import FakeQueue
 from workers import meetings as workers_meetings
 from workers.meetings import end_overdue, prewarm
+from workers.task import run_job
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -143,6 +147,36 @@ def test_a_prewarmed_policy_saves_a_process_that_never_saw_the_meeting_the_query
         before = len(seen)
         assert policy_cache.get_policy(tx, meeting).meeting_id == meeting_id
         assert len(seen) == before
+
+
+def test_the_start_of_a_meeting_lays_its_policy_into_valkey(bench: Runtime, scene: Scene, queue: FakeQueue) -> None:
+    host = scene.user()
+    meeting_id = scene.meeting(host, start=False, policy={"max_participants": 7})
+    assert queue.dispatched == []
+    with bench.transaction() as tx:
+        meetings.start(tx, meeting_id, host)
+    (errand,) = queue.dispatched
+    assert in_valkey(bench, meeting_id) is None
+
+    with statements(bench) as seen:
+        assert run_job(bench, PrewarmMeeting.name, errand.id) == "done"
+    found = in_valkey(bench, meeting_id)
+    assert found is not None
+    assert found["max_participants"] == 7
+    assert sum("FROM policies" in statement for statement in seen) == 1
+
+
+def test_a_start_without_valkey_is_no_job_that_failed(
+    bench: Runtime, scene: Scene, queue: FakeQueue, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    def away(*_: object) -> None:
+        raise redis.ConnectionError("nobody is there")
+
+    monkeypatch.setattr(bench.tools.cache, "store", away)
+    scene.meeting(scene.user())
+    (errand,) = queue.dispatched
+    assert run_job(bench, PrewarmMeeting.name, errand.id) == "done"
+    assert [record.message for record in caplog.records] == ["meeting_not_prewarmed"]
 
 
 def test_prewarming_many_meetings_takes_no_more_statements_than_prewarming_one(bench: Runtime, scene: Scene) -> None:
