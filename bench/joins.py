@@ -5,22 +5,13 @@ connections that are open already. Prints the medians over the rounds.
 """
 
 import argparse
-import secrets
 import statistics
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-from dev.postgres import Postgres
-from dev.valkey import Valkey
-from shared.core.settings import Settings
-from shared.runtime import build_runtime
+from bench.site import site
 from tests.factories.world import Person, World
-from tests.stack import Stack, migrate
+from tests.stack import Stack
 from tests.volley import Hit, Shot, volley
-from web.app import create_app
 
 GOAL_ALL_SECONDS = 1.0
 GOAL_P99_MILLISECONDS = 250.0
@@ -30,7 +21,7 @@ def main() -> int:
     """Run from the command line; 1 when a goal was missed."""
     wanted = _arguments()
     walls, p50s, p99s = [], [], []
-    with _site(wanted.database, wanted.webs) as (stack, world):
+    with site(wanted.database, wanted.webs) as (stack, world):
         people = [world.person() for _ in range(wanted.people)]
         _burst(stack, world, people)  # the first one opens the connections to the database
         for _ in range(wanted.rounds):
@@ -61,29 +52,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=50, help="people who join at once (50)")
     parser.add_argument("--rounds", type=int, default=9, help="bursts, each into a new meeting (9)")
     return parser.parse_args()
-
-
-@contextmanager
-def _site(database: str, webs: int) -> Iterator[tuple[Stack, World]]:
-    with ExitStack() as held:
-        directory = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="parley-joins-")))
-        if database == "postgres":
-            url = held.enter_context(Postgres()).create_database("joins")
-        else:
-            url = f"sqlite:///{directory}/parley.db"
-        migrate(url)
-        settings = Settings(
-            env="test",
-            secret_key=secrets.token_urlsafe(48),
-            jwt_secret_key=secrets.token_urlsafe(48),
-            database_url=url,
-            redis_url=held.enter_context(Valkey()).url,
-            ratelimit_enabled=False,
-        )
-        stack = held.enter_context(Stack(settings, directory, webs=webs, with_workers=False))
-        runtime = build_runtime(settings)
-        held.callback(runtime.database.dispose)
-        yield stack, World(create_app(runtime), runtime)
 
 
 def _burst(stack: Stack, world: World, people: list[Person]) -> list[Hit]:

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from flask import Flask
@@ -112,6 +112,10 @@ class Product:
             with self._service(ground, "rest") as (_, rest_port):
                 yield Running(process, port, dialect, self.targets, partial(self._joining, ground, rest_port))
 
+    def rest(self, ground: Ground) -> "AbstractContextManager[tuple[subprocess.Popen[bytes], int]]":
+        """Start a rest process alone; yield it and its port, and stop it at the end."""
+        return self._service(ground, "rest")
+
     @contextmanager
     def _service(self, ground: Ground, role: str, **more: str) -> "Iterator[tuple[subprocess.Popen[bytes], int]]":
         port = free_port()
@@ -132,18 +136,21 @@ class Product:
         order = [(seat, room) for seat in range(workload.size) for room in range(workload.rooms)]
         return [Target(room, paths[room], people[room * workload.size + seat].token) for seat, room in order]
 
+    def joins(self, meetings: int, people: int) -> list[dict[str, str]]:
+        """Return what `bench.rest_load` posts for so many people to join each of so many new meetings, in turn."""
+        ids = self._site.population.empty(meetings)
+        return [
+            {"path": f"/api/v1/meetings/{id_}/join", "token": person.token}
+            for person in self._site.population.people(people)
+            for id_ in ids
+        ]
+
     @contextmanager
     def _joining(self, ground: Ground, port: int, workload: Workload) -> Iterator[dict[str, float]]:
         """Let people join meetings over REST until the end of the block."""
         figures: dict[str, float] = {}
-        ids = self._site.population.empty(JOIN_MEETINGS)
-        wanted = [
-            {"path": f"/api/v1/meetings/{id_}/join", "token": person.token}
-            for person in self._site.population.people(JOIN_PEOPLE)
-            for id_ in ids
-        ]
         file = ground.directory / "joins.json"
-        file.write_text(json.dumps(wanted))
+        file.write_text(json.dumps(self.joins(JOIN_MEETINGS, JOIN_PEOPLE)))
         command = [sys.executable, "-m", "bench.rest_load", str(port), str(file), str(workload.warm + workload.seconds)]
         with on_core(OTHER_CORE):
             process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True)
