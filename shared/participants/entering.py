@@ -1,6 +1,7 @@
 """Seats, and what begins when somebody is inside (contract 4). Who gets one is decided elsewhere."""
 
 import secrets
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
@@ -42,18 +43,26 @@ _NEW_STAY = stays.insert()
 
 
 def enter(
-    tx: Transaction, person: Participant, policy: Policy, *, actor_id: str | None = None, **values: Any
+    tx: Transaction,
+    person: Participant,
+    policy: Policy,
+    *,
+    actor_id: str | None = None,
+    is_new: bool = False,
+    **values: Any,
 ) -> Participant:
     """Let somebody in who has a seat, or needs none; `values` are how they enter, `actor_id` is who lets them.
+    `is_new` says that their place is not stored yet.
 
     Emits ParticipantJoined; for who waited until now also Admitted, from which open sockets go on, and for hosts and
     co-hosts RoleChanged. The caller holds the meeting row.
     """
     was_waiting = person.status == WAITING
     wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
-    person = change_place(
+    person = write_place(
         tx,
         person,
+        is_new=is_new,
         **{
             **wished,
             "is_muted": wished["is_muted"] or policy.mute_on_entry or not person.can_publish,
@@ -106,6 +115,20 @@ _CHANGE = update(participants).where(participants.c.id == bindparam("whose")).re
 def change_place(tx: Transaction, person: Participant, **values: Any) -> Participant:
     """Write what is different about somebody; return them afterwards."""
     return Participant.of(tx.execute(_CHANGE, {"whose": person.id, **values}).one())
+
+
+_NEW_PLACE = participants.insert()
+
+
+def insert_place(tx: Transaction, place: Participant) -> Participant:
+    """Store a new place; return it."""
+    tx.execute(_NEW_PLACE, {name: getattr(place, name) for name in Participant.__slots__})
+    return place
+
+
+def write_place(tx: Transaction, person: Participant, *, is_new: bool, **values: Any) -> Participant:
+    """Write what is different about somebody, or the whole place where none is stored yet; return them afterwards."""
+    return insert_place(tx, replace(person, **values)) if is_new else change_place(tx, person, **values)
 
 
 def seats_in_use(tx: Transaction, meeting_id: str) -> int:

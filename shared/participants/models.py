@@ -141,6 +141,38 @@ class Participant:
         """Build a participant from a row of `participants`."""
         return cls(*(getattr(row, name) for name in cls.__slots__))
 
+    @classmethod
+    def invited(
+        cls, id_: str, meeting_id: str, user_id: str | None, user_name: str, role: str, now: datetime
+    ) -> "Participant":
+        """Return the place of somebody who has not come yet, as a new row has it."""
+        return cls(
+            id=id_,
+            meeting_id=meeting_id,
+            user_id=user_id,
+            user_name=user_name,
+            role=role,
+            status=INVITED,
+            is_banned=False,
+            was_admitted=False,
+            is_sent_back=False,
+            can_publish=True,
+            can_chat=True,
+            is_muted=False,
+            is_video_enabled=True,
+            is_screen_sharing=False,
+            is_hand_raised=False,
+            hand_raised_at=None,
+            device_type=None,
+            joined_at=None,
+            left_at=None,
+            waiting_since=None,
+            presence=None,
+            disconnected_at=None,
+            media_identity=None,
+            created_at=now,
+        )
+
     @property
     def is_staff(self) -> bool:
         """Tell whether this is a host or co-host."""

@@ -11,16 +11,14 @@ from shared.meetings.models import Meeting
 from shared.meetings.queries import get_meeting, lock_meeting
 from shared.meetings.service import check_running
 from shared.participants import attempts, calling
-from shared.participants.entering import change_place, enter, full, take_seat
+from shared.participants.entering import enter, full, insert_place, take_seat, write_place
 from shared.participants.membership import find_place
 from shared.participants.models import (
     ATTENDEE,
     DENIED,
-    INVITED,
     REMOVED,
     WAITING,
     Participant,
-    participants,
 )
 from shared.participants.moderation_events import GuestAccredited
 from shared.participants.queries import waiting_position
@@ -88,13 +86,14 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     if is_new_guest:
         tx.emit(GuestAccredited(guest=person))
     if verdict is not None and verdict.action == "wait":
-        return _queue(tx, person, wish, called, is_new_guest)
+        return _queue(tx, person, wish, called, is_new=place is None)
     if not person.is_staff:
         take_seat(tx, meeting, policy)
     entered = enter(
         tx,
         person,
         policy,
+        is_new=place is None,
         user_name=called or person.user_name,
         is_muted=wish.join_muted,
         is_video_enabled=not wish.join_without_video,
@@ -159,35 +158,25 @@ def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -
 
 
 def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, called: str) -> Participant:
+    """Return a place that is not stored yet: it is written once, as the person gets it."""
     name = called or (actor.name if actor else "")
     if not name:
         raise ValidationFailed(details={"display_name": ["Say what others should call you."]})
-    return add_place(tx, meeting.id, actor.user_id if actor else None, name, ATTENDEE)
-
-
-_NEW_PLACE = participants.insert().returning(participants)
+    return Participant.invited(new_id(), meeting.id, actor.user_id if actor else None, name, ATTENDEE, tx.now)
 
 
 def add_place(tx: Transaction, meeting_id: str, user_id: str | None, name: str, role: str) -> Participant:
     """Insert somebody's place in a meeting, in the state invited."""
-    place = {
-        "id": new_id(),
-        "meeting_id": meeting_id,
-        "user_id": user_id,
-        "user_name": name,
-        "role": role,
-        "status": INVITED,
-        "created_at": tx.now,
-    }
-    return Participant.of(tx.execute(_NEW_PLACE, place).one())
+    return insert_place(tx, Participant.invited(new_id(), meeting_id, user_id, name, role, tx.now))
 
 
-def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, is_new_guest: bool) -> Admission:
+def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, *, is_new: bool) -> Admission:
     if person.status == WAITING and person.waiting_since is not None:
         return Admission(person, waiting_position(tx, person.meeting_id, person.waiting_since, person.id))
-    person = change_place(
+    person = write_place(
         tx,
         person,
+        is_new=is_new,
         status=WAITING,
         user_name=called or person.user_name,
         is_muted=wish.join_muted,
@@ -201,4 +190,4 @@ def _queue(tx: Transaction, person: Participant, wish: JoinWish, called: str, is
     tx.emit(
         EntryRequested(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person, position=position)
     )
-    return Admission(person, position, is_new_guest)
+    return Admission(person, position, is_new and person.user_id is None)
