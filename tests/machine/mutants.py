@@ -224,7 +224,7 @@ def _roster(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("a changed policy is not read anew")
 def _stale(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Cache, "get", lambda self, kind, id_, _: self._entries.get((kind, id_), (0, None))[1])
+    patch.setattr(Cache, "get", lambda self, kind, id_, _: self._entries.get((kind, id_), (0, 0.0, None))[2])
 
 
 @mutant("the version of the policy stays the same")

@@ -29,7 +29,7 @@ def test_in_a_meeting_of_fifty_nineteen_of_twenty_looks_at_the_rules_are_answere
     for person in people:
         assert person.post(f"{path}/join").status == 200
         assert person.post(f"{path}/chat", {"content": "Good morning"}).status == 201
-        assert person.post(f"{path}/reactions", {"reaction_type": "wave"}).status == 200
+        assert person.post(f"{path}/reactions", {"reaction_type": "wave"}).status == 201
     assert host.patch(f"{path}/security/policy", {"enable_polls": False}).status == 200
     for person in people:
         assert person.get(f"{path}/snapshot").status == 200
