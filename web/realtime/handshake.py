@@ -22,6 +22,7 @@ from shared.identity.actor import Actor
 from shared.identity.errors import KeyNotAccepted
 from shared.participants.arrivals import Arrival
 from shared.participants.permissions import MEETING_LISTEN
+from shared.policies import cache as policy_cache
 from web.http.actor import bearer, has_credential
 from web.http.limits import address
 from web.http.refusals import current_refusals
@@ -59,13 +60,15 @@ def _receive(reception: Reception, meeting_id: str) -> Handshake:
         one = newcomer.arrival
         if one.ticket is None:
             actor = Actor(name="", user_id=one.user_id, participant_id=one.participant_id, meeting_id=one.guest_of)
-        return reception.receive(newcomer)
+        handshake = reception.receive(newcomer)
     except DomainError as refusal:
         if isinstance(refusal, KeyNotAccepted):
             actor = Actor(name="", user_id=refusal.owner_id)
         if actor is not None:  # a 403 or 404 is given only to who was found to be who they say
             current_refusals().note(refusal, meeting_id, actor, MEETING_LISTEN, "WS /ws/meetings/<meeting_id>")
         raise
+    policy_cache.warm(current_runtime().tools.cache, meeting_id)  # the first frame will ask for it
+    return handshake
 
 
 def _strip(environ: dict[str, Any]) -> None:

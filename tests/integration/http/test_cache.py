@@ -7,6 +7,8 @@ import pytest
 
 from shared.policies import cache
 from tests.factories.world import Person, World
+from web.realtime import handshake
+from web.realtime.reception import Reception
 
 pytestmark = pytest.mark.once
 
@@ -41,15 +43,27 @@ def test_in_a_meeting_of_fifty_nineteen_of_twenty_looks_at_the_rules_are_answere
     assert counted["l2", "hit"] + counted["l2", "miss"] == 1
 
 
-def test_a_process_that_was_just_started_takes_the_rules_from_redis(world: World, host: Person) -> None:
-    meeting_id = world.meeting(host)
+@pytest.fixture
+def meeting_id(world: World, host: Person) -> str:
+    """A meeting with its host inside, in Redis, that this process knows nothing of, as if it was just started."""
+    made = world.meeting(host)
+    world.inside(made, host)
     with world.runtime.reading() as tx:
-        entries = cache.prewarm(tx, [meeting_id])
+        entries = cache.prewarm(tx, [made])
     world.runtime.tools.cache.store(cache.KIND, entries)
     world.runtime.tools.cache._entries.clear()
+    return made
+
+
+def test_a_request_takes_the_rules_from_redis(world: World, meeting_id: str) -> None:
     before = lookups(world)
-
     assert world.person().post(f"/meetings/{meeting_id}/join").status == 200
-
     counted = lookups(world) - before
     assert (counted["l2", "hit"], counted["l2", "miss"], counted["l1", "miss"]) == (1, 0, 0)
+
+
+def test_a_socket_brings_the_rules_from_redis_for_its_frames(world: World, host: Person, meeting_id: str) -> None:
+    reception = Reception(world.runtime)
+    with world.app.test_request_context(headers={"Authorization": f"Bearer {host.token}"}):
+        assert handshake._receive(reception, meeting_id).recovered is False
+    assert world.runtime.tools.cache.knows(cache.KIND, meeting_id)
