@@ -69,7 +69,7 @@ def _cost(name: str, base: Ground, serving: Callable[[Ground], Any], wanted: lis
         f"{count / joined['seconds']:.0f} joins/s, p99 {joined['p99_ms']:.0f} ms",
         flush=True,
     )
-    return used.total / count * 1000
+    return float(used.total / count * 1000)
 
 
 def _database_seconds(base: Ground) -> float:

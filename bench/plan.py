@@ -1,7 +1,7 @@
 """`python -m bench.plan`: how many processes for so many people (docs/operate/scale.md), from what things cost.
 
 The costs are those of docs/operate/performance.md, measured on one core of that machine; the workload is an assumption.
-Both are options: `python -m bench.plan --people 3000 --people-per-meeting 8 --chat 2`.
+Both are options: `python -m bench.plan --people 3000 --people-per-meeting 8 --chat-rate 2`.
 """
 
 import argparse
@@ -20,8 +20,8 @@ class Workload:
     """What people do. Rates are of one person, a minute; `rush` of all come within five minutes, on the hour."""
 
     people_per_meeting: float = 20
-    chat: float = 0.5
-    signals: float = 2
+    chat_rate: float = 0.5
+    signal_rate: float = 2
     reads_per_join: float = 3
     rush: float = 0.5
 
@@ -68,14 +68,14 @@ def plan(people: int, does: Workload, costs: Costs) -> Plan:
     """Return the smallest number of processes, each on a core of its own, that are not too full; one more of each, so
     that one may be missing."""
     joins = does.rush * people / 300
-    chat, signals = people * does.chat / 60, people * does.signals / 60
+    chat, signals = people * does.chat_rate / 60, people * does.signal_rate / 60
     # A join, and who comes with a socket: two events that everybody inside hears.
     events = chat + signals + 2 * joins
     deliveries = events * does.people_per_meeting
 
     def load(processes: int) -> float:
         """Return how many cores the sockets need when they are spread over so many processes by chance."""
-        hearing = processes * (1 - (1 - 1 / processes) ** does.people_per_meeting)
+        hearing = processes * (1 - math.pow(1 - 1 / processes, does.people_per_meeting))
         milliseconds = (
             people * costs.socket
             + joins * costs.handshake

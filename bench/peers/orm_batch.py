@@ -63,6 +63,7 @@ def change(
 ) -> int:
     """Change people as `updates` say, `{participant_id, …flags}` each; return how many could be changed."""
     messages: list[bytes] = []
+    new_event: Any = Event  # the mapper gives it a constructor
     with Session(engine) as session, session.begin():
         meeting: Any = session.get_one(Meeting, meeting_id, with_for_update=True)
         me: Any = session.scalars(select(Person).filter_by(meeting_id=meeting_id, user_id=user_id)).one()
@@ -81,7 +82,7 @@ def change(
             stream.seq += 1
             data = orjson.dumps(dict(each)).decode()
             session.add(
-                Event(
+                new_event(
                     stream=stream.key,
                     seq=stream.seq,
                     meeting_id=meeting_id,

@@ -29,7 +29,7 @@ def test_ten_times_the_people_need_about_ten_times_as_much() -> None:
 
 
 def test_one_process_may_be_missing_and_no_other_is_too_full() -> None:
-    quiet = Workload(chat=0, signals=0, rush=0)
+    quiet = Workload(chat_rate=0, signal_rate=0, rush=0)
     people = int(10 * FILL * 1000 / COSTS.socket)  # fill exactly ten cores
     assert plan(people, quiet, COSTS).ws == 11
     assert plan(people + 200, quiet, COSTS).ws == 12
@@ -40,5 +40,5 @@ def test_one_process_may_be_missing_and_no_other_is_too_full() -> None:
 def test_what_is_dearer_needs_more() -> None:
     before = plan(100_000, USUAL, COSTS)
     assert plan(100_000, USUAL, replace(COSTS, join=2 * COSTS.join)).rest > before.rest
-    assert plan(100_000, replace(USUAL, chat=5), COSTS).ws > before.ws
+    assert plan(100_000, replace(USUAL, chat_rate=5), COSTS).ws > before.ws
     assert plan(100_000, replace(USUAL, people_per_meeting=200), COSTS).ws > before.ws

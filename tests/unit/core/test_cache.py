@@ -76,7 +76,7 @@ def test_the_entry_that_was_not_used_longest_makes_room(valkey: Valkey):
 
 def test_an_entry_is_good_for_so_long_in_l1_too(valkey: Valkey, monkeypatch: pytest.MonkeyPatch):
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     cache = Cache(valkey.url, 60, KEYRING)
     cache.put("k", "a", 3, "three")
     now[0] += 59.9

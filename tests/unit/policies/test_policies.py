@@ -239,7 +239,7 @@ def at_once(count: int, call: Callable[[], object], process: Runtime, hold: thre
     """Call so many times at once; `hold` is set when all but one wait for that one."""
     with ThreadPoolExecutor(count) as pool:
         calls = [pool.submit(call) for _ in range(count)]
-        flights = process.tools.cache.flights._flights
+        flights: dict[Any, Any] = process.tools.cache.flights._flights  # type: ignore[assignment]
         wait_for(lambda: any(len(each.landed._cond._waiters) == count - 1 for each in list(flights.values())))
         hold.set()
         return [each.result(5) for each in calls]

@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from shared.core import outbox
 from shared.core.database import LockTimeout
+from shared.core.outbox import Errand
 from shared.meetings import service as meetings
 from shared.meetings.jobs import PrewarmMeeting
 from shared.meetings.queries import SOON, soon_and_running
@@ -149,13 +150,17 @@ def test_a_prewarmed_policy_saves_a_process_that_never_saw_the_meeting_the_query
         assert len(seen) == before
 
 
+def prewarmings(queue: FakeQueue) -> list[Errand]:
+    return [errand for errand in queue.dispatched if errand.name == PrewarmMeeting.name]
+
+
 def test_the_start_of_a_meeting_lays_its_policy_into_valkey(bench: Runtime, scene: Scene, queue: FakeQueue) -> None:
     host = scene.user()
     meeting_id = scene.meeting(host, start=False, policy={"max_participants": 7})
-    assert queue.dispatched == []
+    assert prewarmings(queue) == []
     with bench.transaction() as tx:
         meetings.start(tx, meeting_id, host)
-    (errand,) = queue.dispatched
+    (errand,) = prewarmings(queue)
     assert in_valkey(bench, meeting_id) is None
 
     with statements(bench) as seen:
@@ -174,7 +179,7 @@ def test_a_start_without_valkey_is_no_job_that_failed(
 
     monkeypatch.setattr(bench.tools.cache, "store", away)
     scene.meeting(scene.user())
-    (errand,) = queue.dispatched
+    (errand,) = prewarmings(queue)
     assert run_job(bench, PrewarmMeeting.name, errand.id) == "done"
     assert [record.message for record in caplog.records] == ["meeting_not_prewarmed"]
 
