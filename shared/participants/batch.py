@@ -5,13 +5,13 @@ asked anew for each chunk, and as in `moderation`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
 
 from shared.core.errors import DomainError, InsufficientPermission
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.jobs import service as jobs
@@ -144,7 +144,7 @@ def work_chunk(tx: Transaction, job_id: str) -> bool:
         return False
     chunk = _read_updates(tx, job) if "updates" in job.wish else _read_fitting(tx, job)
     refused_here, granted = _judge(me, chunk)
-    changed = _store(tx, chunk, granted)
+    changed = _store(tx, granted)
     if changed:
         tx.emit(ParticipantsUpdated(meeting_id=job.meeting_id, actor_id=job.user_id, changes=changed))
     for id_ in changed:
@@ -165,7 +165,8 @@ def _read_updates(tx: Transaction, job: JobState) -> _Chunk:
     part = job.wish["updates"][first : first + CHUNK]
     wanted = [(each["participant_id"], {k: v for k, v in each.items() if k != "participant_id"}) for each in part]
     ids = [id_ for id_, _ in wanted]
-    people = _lock(tx, [participants.c.meeting_id == job.meeting_id, participants.c.id.in_(ids)], CHUNK)
+    named = [participants.c.meeting_id == job.meeting_id, one_of(participants.c.id, "ids")]
+    people = _lock(tx, named, CHUNK, {"ids": ids})
     last = first + len(part)
     return _Chunk(wanted, people, str(last) if last < len(job.wish["updates"]) else None)
 
@@ -177,9 +178,15 @@ def _read_fitting(tx: Transaction, job: JobState) -> _Chunk:
     return _Chunk([(id_, job.wish["set"]) for id_ in ids], people, ids[-1] if len(people) > CHUNK else None)
 
 
-def _lock(tx: Transaction, conditions: list[ColumnElement[bool]], limit: int) -> dict[str, Participant]:
-    query = select(participants).where(*conditions).order_by(participants.c.id).limit(limit)
-    return {row.id: Participant.of(row) for row in tx.all(query.with_for_update(key_share=True))}
+_COLUMNS = tuple(participants.c[name] for name in Participant.__slots__)
+
+
+def _lock(
+    tx: Transaction, conditions: Sequence[ColumnElement[bool]], limit: int, values: Mapping[str, Any] | None = None
+) -> dict[str, Participant]:
+    query = select(*_COLUMNS).where(*conditions).order_by(participants.c.id).limit(limit)
+    found = (Participant(*row) for row in tx.all(query.with_for_update(key_share=True), values))
+    return {person.id: person for person in found}
 
 
 def _judge(me: Participant, chunk: _Chunk) -> tuple[list[dict[str, str]], dict[str, dict[str, Any]]]:
@@ -222,21 +229,17 @@ def _values(person: Participant, changes: Mapping[str, bool]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if getattr(person, name) != value}
 
 
-def _store(tx: Transaction, chunk: _Chunk, granted: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+_THESE = update(participants).where(one_of(participants.c.id, "ids"))
+
+
+def _store(tx: Transaction, granted: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Write what changes, with one statement for all who get the same; return it by participant, in order."""
-    changes = {id_: dict(values) for id_, values in granted.items() if values}
-
-    def same(id_: str) -> list[tuple[str, Any]]:
-        return sorted(changes[id_].items(), key=lambda pair: pair[0])
-
-    def order(id_: str) -> str:
-        return repr(same(id_))
-
-    for _, group in groupby(sorted(changes, key=order), key=order):
-        ids = list(group)
-        tx.execute(update(participants).where(participants.c.id.in_(ids)).values(**changes[ids[0]]))
+    changes = {id_: values for id_, values in granted.items() if values}
+    alike: dict[tuple[tuple[str, Any], ...], list[str]] = {}
     for id_, values in changes.items():
-        chunk.people[id_] = replace(chunk.people[id_], **values)
+        alike.setdefault(tuple(sorted(values.items())), []).append(id_)
+    for same, ids in alike.items():
+        tx.execute(_THESE.values(**dict(same)), {"ids": ids})
     return changes
 
 
