@@ -185,7 +185,7 @@ def _lock(
     tx: Transaction, conditions: Sequence[ColumnElement[bool]], limit: int, values: Mapping[str, Any] | None = None
 ) -> dict[str, Participant]:
     query = select(*_COLUMNS).where(*conditions).order_by(participants.c.id).limit(limit)
-    found = (Participant(*row) for row in tx.all(query.with_for_update(key_share=True), values))
+    found = (Participant(*tuple(row)) for row in tx.all(query.with_for_update(key_share=True), values))
     return {person.id: person for person in found}
 
 
