@@ -18,7 +18,7 @@ from shared.core import dead_letters, metrics, vitals
 from shared.core.dead_letters import Standing
 from shared.core.patience import Question
 from shared.core.queue import depths
-from shared.realtime.broker import quick_client
+from shared.core.quick_redis import quick_client
 from shared.runtime import Runtime
 from shared.webhooks.endpoints import open_circuits
 

@@ -18,12 +18,11 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.core import strict_json
 from shared.core.keyring import Keyring
 from shared.core.metrics import CACHE_LOOKUPS
+from shared.core.quick_redis import quick_client
 from shared.core.single_flight import SingleFlight
 
 log = logging.getLogger(__name__)
@@ -61,12 +60,7 @@ class Cache:
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._open_until = 0.0
-        self._client = redis.Redis.from_url(
-            redis_url,
-            socket_timeout=TIMEOUT_SECONDS,
-            socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._client = quick_client(redis_url, timeout=TIMEOUT_SECONDS)
 
     def get(self, kind: str, id_: str, version: int) -> Any | None:
         """Return the entry of exactly this version from L1, or None. Never waits."""

@@ -18,12 +18,11 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from kombu import Connection, Exchange, Queue
 from kombu.transport import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as BrokerConnectionError
-from redis.retry import Retry
 
 from shared.core.background import Background
 from shared.core.outbox import Errand
+from shared.core.quick_redis import quick_client
 
 log = logging.getLogger(__name__)
 
@@ -129,12 +128,7 @@ class TaskQueue:
         self._waiting: deque[Errand] = deque(maxlen=BACKLOG)
         self._sender = Background("task-queue", self._send_waiting)
         self._open_until = 0.0
-        self._broker = redis_client.Redis.from_url(
-            celery.conf.broker_url,
-            socket_timeout=MARK_TIMEOUT_SECONDS,
-            socket_connect_timeout=MARK_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
+        self._broker = quick_client(celery.conf.broker_url, timeout=MARK_TIMEOUT_SECONDS)
 
     @property
     def healthy(self) -> bool:

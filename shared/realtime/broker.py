@@ -12,8 +12,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.core.background import Background
 from shared.realtime.wire import Wire, pack_publish
@@ -36,17 +34,6 @@ class Broker(Protocol):
 
     def publish(self, channel: str, message: bytes) -> None:
         """Hand over a message. Returns at once, raises nothing, promises nothing."""
-
-
-def quick_client(url: str, *, timeout: float = TIMEOUT_SECONDS) -> "redis.Redis":
-    """Return a client that fails fast: no retries, `timeout` seconds for connecting and for each answer."""
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
 
 
 class RedisBroker:

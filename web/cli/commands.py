@@ -16,12 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.audit import chain
 from shared.core import outbox, vitals
 from shared.core.errors import DomainError, ServiceUnavailable
+from shared.core.quick_redis import quick_client
 from shared.identity import service as identity
 from shared.identity.errors import InvalidCredentials
 from shared.identity.names import clean_name
 from shared.identity.passwords import hash_password
 from shared.meetings.queries import find_meeting
-from shared.realtime.broker import quick_client
 from shared.runtime import Runtime
 from web.http import tokens
 from web.http.runtime import current_runtime

@@ -8,7 +8,7 @@ from flask import Blueprint, Flask, Response, current_app
 from shared.core import outbox, vitals
 from shared.core.errors import DomainError, ServiceUnavailable
 from shared.core.patience import Question
-from shared.realtime.broker import quick_client
+from shared.core.quick_redis import quick_client
 from shared.runtime import Runtime
 from web.http.reply import json_response, success_body
 from web.http.runtime import current_runtime
