@@ -76,10 +76,11 @@ def wait_for(api: Api, holds: Callable[[Answer], bool], seconds: float = NOTICE_
         began = time.perf_counter()
         assert api.get("//healthz").status == 200
         assert time.perf_counter() - began < 0.5
+        asked = time.monotonic()
         answer = api.get("//readyz")
         if holds(answer):
             return answer
-        assert time.monotonic() < until, answer.body
+        assert asked < until, answer.body
         time.sleep(0.05)
 
 
