@@ -41,10 +41,10 @@ class Costs:
     signal: float = 0.07
     heard: float = 0.07
     delivery: float = 0.0125
-    join: float = 6.0
-    database_join: float = 2.0
+    join: float = 9.0
+    database_join: float = 2.4
     socket_kilobytes: float = 31
-    process_megabytes: float = 110
+    process_megabytes: float = 120
     connections_per_process: float = 12
 
 

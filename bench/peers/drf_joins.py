@@ -60,23 +60,9 @@ from rest_framework_simplejwt.tokens import AccessToken  # noqa: E402
 client = redis.Redis.from_url(os.environ["REDIS_URL"])
 
 
-class Meeting(models.Model):
-    """A meeting."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
-    title = models.CharField(max_length=200)
-    status = models.CharField(max_length=12)
-
-    class Meta:
-        """This module is the application."""
-
-        app_label = "joins"
-
-
 class Policy(models.Model):
     """The rules of a meeting."""
 
-    meeting = models.OneToOneField(Meeting, on_delete=models.CASCADE, primary_key=True)
     lock_meeting = models.BooleanField(default=False)
     require_waiting_room = models.BooleanField(default=False)
     mute_on_entry = models.BooleanField(default=False)
@@ -84,6 +70,20 @@ class Policy(models.Model):
     max_participants = models.IntegerField(default=10_000)
     allowed_domains = models.JSONField(default=list)
     blocked_users = models.JSONField(default=list)
+
+    class Meta:
+        """This module is the application."""
+
+        app_label = "joins"
+
+
+class Meeting(models.Model):
+    """A meeting."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    title = models.CharField(max_length=200)
+    status = models.CharField(max_length=12)
+    policy = models.OneToOneField(Policy, on_delete=models.CASCADE)
 
     class Meta:
         """This module is the application."""
@@ -194,10 +194,10 @@ def prepare(meetings: int, people: int, file: Path) -> None:
     if Meeting._meta.db_table not in connection.introspection.table_names():
         call_command("migrate", verbosity=0)
         with connection.schema_editor() as editor:
-            for model in (Meeting, Policy, Participant):
+            for model in (Policy, Meeting, Participant):
                 editor.create_model(model)
-    made = Meeting.objects.bulk_create(Meeting(title="A meeting", status="in_progress") for _ in range(meetings))
-    Policy.objects.bulk_create(Policy(meeting=meeting) for meeting in made)
+    rules = Policy.objects.bulk_create(Policy() for _ in range(meetings))
+    made = Meeting.objects.bulk_create(Meeting(title="A meeting", status="in_progress", policy=each) for each in rules)
     users = User.objects.bulk_create(_person(uuid.uuid4().hex[:20]) for _ in range(people))
     tokens = []
     for user in users:
