@@ -1,26 +1,39 @@
 """The outbox relay: what a request could not send, or a dead worker never finished, is sent again."""
 
+import time
+
 from shared.core import outbox
 from shared.core.vitals import WORKER, sign
 from shared.runtime import Runtime
 from workers.task import every
 
+RUN_SECONDS = 20.0  # a lane that all others wait for is not held longer
+
 
 @every(5, "outbox.relay", lane="fast")
 def relay(runtime: Runtime) -> int:
-    """Send what is due; all that waits, when the broker has lost what it was given.
+    """Send some of what is due; all that waits, when the broker has lost what it was given.
 
     Sending comes after the commit: a row that is sent twice is still worked on once.
     """
-    was_lost = runtime.queue.has_forgotten()
+    if not runtime.queue.has_forgotten():
+        return _send_some(runtime)
     with runtime.transaction() as tx:
-        if was_lost:
-            outbox.hasten(tx.connection, tx.now)
+        outbox.hasten(tx.connection, tx.now)
+    until = time.monotonic() + RUN_SECONDS
+    count = sent = _send_some(runtime)
+    while sent and time.monotonic() < until:
+        sent = _send_some(runtime)
+        count += sent
+    runtime.queue.remember()
+    return count
+
+
+def _send_some(runtime: Runtime) -> int:
+    with runtime.transaction() as tx:
         errands = outbox.due(tx.connection, tx.now)
     for errand in errands:
         runtime.queue.send(errand)
-    if was_lost:
-        runtime.queue.remember()
     return len(errands)
 
 

@@ -14,7 +14,7 @@ from shared.core import ledger, tombstones
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.identity.models import users
-from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, meetings
+from shared.meetings.models import CANCELLED, COMPLETED, IN_PROGRESS, Meeting, meetings
 from shared.participants.models import DENIED, HOST, REMOVED, participants
 from shared.webhooks.models import Endpoint, cursors, endpoints
 
@@ -101,13 +101,17 @@ def take_back(tx: Transaction, endpoint_id: str, *, anew: bool) -> None:
     tx.execute(update(cursors).where(*waiting).values(**values))
 
 
-def rewind(tx: Transaction, endpoint_id: str, meeting_id: str, from_seq: int) -> int | None:
+def rewind(tx: Transaction, endpoint_id: str, meeting: Meeting, from_seq: int) -> int | None:
     """Have a meeting sent again from `from_seq` on. Returns its last number; None when it has no such event yet.
 
-    The caller has the endpoint locked. Locks the stream: nothing is archived that is to be sent. Raises EventsArchived.
+    The caller has the endpoint locked. Locks the stream of one that is over: nothing is archived that is to be sent.
+    While it runs nothing is archived, and whoever changes a role locks the cursor first (docs/adr/0018). Raises
+    EventsArchived.
     """
+    meeting_id = meeting.id
     stream = meeting_stream(meeting_id)
-    ledger.hold(tx.connection, [stream])
+    if meeting.ended_at is not None:
+        ledger.hold(tx.connection, [stream])
     head = ledger.heads(tx.connection, [stream])[stream]
     if from_seq > head:
         return None

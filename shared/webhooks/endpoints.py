@@ -152,14 +152,15 @@ def rotate(tx: Transaction, actor: Actor, endpoint_id: str) -> tuple[Endpoint, s
 def replay(tx: Transaction, actor: Actor, endpoint_id: str, meeting_id: str, from_seq: int) -> int:
     """Send an endpoint a meeting's events once more, from `from_seq` on, in order; return the last there is now.
 
-    What happens meanwhile comes behind them. Locks the endpoint and the stream. Raises WebhookNotFound, EventsArchived,
-    ValidationFailed when the endpoint is for another meeting or there is no such event, and as `get_permitted`.
+    What happens meanwhile comes behind them. Locks the endpoint, and the stream of a meeting that is over. Raises
+    WebhookNotFound, EventsArchived, ValidationFailed when the endpoint is for another meeting or there is no such
+    event, and as `get_permitted`.
     """
     endpoint = Endpoint.of(lock_endpoint(tx, actor, endpoint_id))
-    get_permitted(tx, meeting_id, actor, WEBHOOKS_SUBSCRIBE)
+    membership = get_permitted(tx, meeting_id, actor, WEBHOOKS_SUBSCRIBE)
     if endpoint.meeting_id not in (None, meeting_id):
         raise ValidationFailed(details={"meeting_id": ["This webhook is for another meeting."]})
-    head = cursors.rewind(tx, endpoint_id, meeting_id, from_seq)
+    head = cursors.rewind(tx, endpoint_id, membership.meeting, from_seq)
     if head is None:
         raise ValidationFailed(details={"from_seq": ["There is no such event yet."]})
     return head

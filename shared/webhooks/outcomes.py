@@ -42,12 +42,14 @@ def settle(tx: Transaction, turn: Turn, post: Post, answer: Answer, *, was_faili
     if not answer.is_taken:
         _put_off(tx, turn, endpoint, post, answer)
         return False
-    if was_failing and (endpoint.open_until is None or endpoint.open_until <= tx.now):
+    is_left_alone = endpoint.open_until is not None and endpoint.open_until > tx.now
+    if was_failing and not is_left_alone:
         _close_circuit(tx, endpoint)  # what was on its way when the circuit opened proves nothing
-    moved = tx.execute(update(cursors).where(turn.is_mine).values(seq=post.seq, attempts=0))
+    end = {"due_at": tx.now, "run": None, "leased_until": None} if is_left_alone else {}
+    moved = tx.execute(update(cursors).where(turn.is_mine).values(seq=post.seq, attempts=0, **end))
     if moved.rowcount:
         _note(tx, turn, post, DELIVERED, answer)
-    return bool(moved.rowcount)
+    return bool(moved.rowcount) and not is_left_alone
 
 
 def _close_circuit(tx: Transaction, endpoint: Row[Any]) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
+from shared.core import ledger
 from shared.core.ids import new_id
+from shared.core.streams import meeting_stream
 from shared.webhooks.endpoints import MOST
 from shared.webhooks.models import deliveries, endpoints
 from tests.factories.scene import UNKNOWN, co_host
@@ -161,6 +163,17 @@ def test_a_replay_is_for_hosts_and_for_events_that_exist(world: World, host: Per
         host.post(f"/webhooks/{alone}/replay", {"meeting_id": other, "from_seq": 1}), 422, "VALIDATION_ERROR"
     )
     assert list(refused.body["details"]) == ["meeting_id"]
+
+
+@pytest.mark.postgres_only
+def test_a_replay_does_not_wait_for_those_who_speak(world: World, host: Person):
+    """Whoever changes a role has locked what a replay wants, and then wants the stream (docs/adr/0018)."""
+    made, meeting_id = make(host), world.meeting(host)
+    with world.runtime.transaction() as tx:
+        ledger.hold(tx.connection, [meeting_stream(meeting_id)])
+        check_success(
+            host.post(f"/webhooks/{made['webhook_id']}/replay", {"meeting_id": meeting_id, "from_seq": 1}), 202
+        )
 
 
 def test_deliveries_are_listed_in_pages_newest_first_by_state_and_meeting(world: World, host: Person):

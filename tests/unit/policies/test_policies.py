@@ -25,6 +25,14 @@ from tests.factories.scene import Scene
 from tests.unit.web.realtime.wire import wait_for
 
 
+@pytest.fixture
+def timed(timed: Runtime) -> Runtime:
+    """The runtime, with a part of Redis into which no worker lays what was started here."""
+    settings = replace(timed.settings, redis_url=timed.settings.redis_url.rsplit("/", 1)[0] + "/9")
+    own = Cache(settings.redis_url, 60, timed.tools.keyring)
+    return replace(timed, settings=settings, tools=replace(timed.tools, settings=settings, cache=own))
+
+
 def stored(runtime: Runtime, meeting_id: str) -> Policy:
     with runtime.reading() as tx:
         return Policy.of(tx.execute(select(policies).where(policies.c.meeting_id == meeting_id)).one())

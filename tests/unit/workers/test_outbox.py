@@ -60,6 +60,17 @@ def test_when_the_broker_lost_everything_the_relay_sends_all_that_waits_and_leav
     assert relay(bench) == 0
 
 
+def test_however_much_waits_it_is_sent_again_at_once(bench: Runtime, queue: FakeQueue, row_id: str) -> None:
+    with bench.transaction() as tx:
+        for number in range(450):
+            tx.enqueue(DeleteRoom(room=f"r{number}"))
+    waiting = {row_id, *(errand.id for errand in tx.errands)}
+    queue.mark = False
+
+    assert relay(bench) == len(waiting) == 451
+    assert {errand.id for errand in queue.sent} == waiting
+
+
 def test_the_mark_is_left_when_all_was_sent_and_not_before(
     bench: Runtime, queue: FakeQueue, row_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

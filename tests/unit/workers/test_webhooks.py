@@ -313,10 +313,13 @@ def test_a_success_that_was_on_its_way_does_not_cut_short_what_the_receiver_aske
     with site.runtime.transaction() as tx:
         assert not outcomes.settle(tx, turn, post, Answer(429, "HTTP 429.", 1, 600.0), was_failing=True)
     with site.runtime.transaction() as tx:
-        assert outcomes.settle(tx, other, another, Answer(204, None, 1), was_failing=True)
+        assert not outcomes.settle(tx, other, another, Answer(204, None, 1), was_failing=True)  # its turn is over, too
     with site.runtime.reading() as tx:
         assert delivering.batch(tx, other) is None
+    assert sorted(row.state for row in site.log(endpoint)) == ["delivered", "retrying"]
     assert site.row(endpoint).open_until == clock.now() + timedelta(seconds=600)
+    receiver.status = 204
+    assert until_it_comes_again(site, receiver, clock) == 600
 
 
 @pytest.mark.parametrize(
