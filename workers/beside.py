@@ -47,6 +47,8 @@ class SignsOfLife:
                     sign(connection, WORKER_PROCESS, self._runtime.now())
             except (DomainError, TransactionConflict, SQLAlchemyError) as broken:
                 log.warning("sign_of_life_failed", extra={"error": str(broken)})
+            except Exception:  # a bug; a worker that works and does not sign would count as gone
+                log.exception("sign_of_life_failed")
             if self._stopping.wait(SIGN_SECONDS):
                 return
 

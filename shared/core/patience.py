@@ -24,14 +24,15 @@ class Question(Generic[T]):
     def answer(self, seconds: float) -> T:
         """Return the answer. Raises TimeoutError when there is none within `seconds`, and what asking raised."""
         with self._lock:
-            if self._asked is None or self._asked.done():
-                self._asked = Future()
-                threading.Thread(target=self._run, args=(self._asked,), name=self._name, daemon=True).start()
             asked = self._asked
+            if asked is None or asked.done():
+                asked = Future()
+                threading.Thread(target=self._run, args=(asked,), name=self._name, daemon=True).start()
+                self._asked = asked  # now that there is somebody who answers it
         return asked.result(seconds)
 
     def _run(self, asked: "Future[T]") -> None:
         try:
             asked.set_result(self._ask())
-        except Exception as broken:
+        except BaseException as broken:  # whoever waits is to hear of anything
             asked.set_exception(broken)

@@ -20,7 +20,7 @@ EXPORTED = {metric.name: metric for metric in exported()}
 ADDED = {"job", "instance"}
 OF_PROMETHEUS = {"up"}
 # Names of functions and words of PromQL that are used; what is none of them is a metric.
-WORDS = {"sum", "min", "max", "by", "rate", "topk", "histogram_quantile"}
+WORDS = {"sum", "min", "max", "by", "or", "absent", "rate", "topk", "histogram_quantile"}
 
 
 def dashboard() -> dict[str, Any]:
@@ -154,7 +154,7 @@ def test_of_what_observes_grafana_alone_is_published_on_this_machine_only() -> N
     ports = {name: service.get("ports", []) for name, service in observing.items()}
     assert ports.pop("grafana") == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]
     assert ports == {"prometheus": []}
-    assert observing["prometheus"]["networks"] == ["back"]
+    assert observing["prometheus"]["networks"] == ["back", "observe"]  # the latter leads out, to an Alertmanager
     for name, service in observing.items():
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
         assert service["security_opt"] == ["no-new-privileges:true"], name

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PROBES = ("/healthz", "/readyz", "/metrics")
 MAX_BODY_BYTES = 1024 * 1024
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -65,7 +66,7 @@ def _begin() -> None:
     bind_contextvars(request_id=g.request_id, **({"meeting_id": meeting_id} if meeting_id else {}))
     route = request.url_rule.rule if request.url_rule else "unknown"
     if "HTTP_UPGRADE" not in request.environ and route not in PROBES:
-        g.span = tracing.span(f"{request.method} {route}", "server", request_id=g.request_id)
+        g.span = tracing.span(f"{_method()} {route}", "server", request_id=g.request_id)
         g.span.__enter__()
 
 
@@ -94,12 +95,17 @@ def _csp_of_docs(page: Response) -> str:
     return _CSP_DOCS.format(" ".join(f"'sha256-{b64encode(found).decode()}'" for found in hashes))
 
 
+def _method() -> str:
+    """Return the method, as a label: strangers may make up as many as they like."""
+    return request.method if request.method in _METHODS else "other"
+
+
 def _measure(response: Response) -> None:
     route = request.url_rule.rule if request.url_rule else "unknown"
     took = time.perf_counter() - g.get("began", time.perf_counter())
-    REQUESTS.labels(request.method, route, response.status_code).inc()
+    REQUESTS.labels(_method(), route, response.status_code).inc()
     if "HTTP_UPGRADE" not in request.environ:  # a WebSocket lasts as long as its meeting
-        REQUEST_SECONDS.labels(request.method, route).observe(took)
+        REQUEST_SECONDS.labels(_method(), route).observe(took)
     if route in PROBES:
         return
     log.info(

@@ -15,6 +15,12 @@ from tests.unit.web.realtime.wire import wait_for
 pytestmark = pytest.mark.once
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives up because this machine is busy."""
+    monkeypatch.setattr(single_flight, "WAIT_SECONDS", 10.0)
+
+
 class Runway:
     """Work that can be held up: it counts its calls, and fails as often as it is told to."""
 
