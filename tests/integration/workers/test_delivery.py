@@ -128,7 +128,8 @@ def test_poison_that_raises_ends_in_the_dead_letters_and_blocks_nobody(ground: G
 def test_poison_that_kills_its_worker_is_buried_and_blocks_nobody(ground: Ground, labels: list[str]) -> None:
     poison = ground.send_last_attempts(Poison(kills=True), left=2)
 
-    ground.are_done(ground.enqueue(*(Count(label=label) for label in labels)), DIRECTLY + 5)
+    # Celery looks every 5 s whether a process is missing; the poison kills twice.
+    ground.are_done(ground.enqueue(*(Count(label=label) for label in labels)), DIRECTLY + 2 * 5)
     eventually(lambda: ground.states(poison) == {"dead"}, 20)
     assert "never came to an end" in ground.rows(poison)[0].error
     ground.are_done(ground.enqueue(Count(label=f"effect {new_id()}")), DIRECTLY)  # the pool is whole again
