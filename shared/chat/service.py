@@ -18,6 +18,8 @@ from shared.core.messages import MeetingEvent
 from shared.core.streams import meeting_stream, personal_stream
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
+from shared.meetings.queries import get_meeting
+from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
 from shared.participants.membership import Membership, check_permitted, get_permitted, memberships_by_id
 from shared.participants.models import Participant
@@ -164,6 +166,7 @@ def _recipient(tx: Transaction, me: Participant, recipient_id: str | None) -> Pa
         raise ValidationFailed(details={"recipient_id": ["You cannot write to yourself."]})
     recipient = get_participant(tx, me.meeting_id, recipient_id)
     if not recipient.is_inside:
+        check_running(get_meeting(tx, me.meeting_id))  # it may have ended since the sender was looked at
         raise ParticipantNotFound
     return recipient
 

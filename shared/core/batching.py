@@ -19,6 +19,10 @@ class NotTogether(Exception):
     """In place of an item's result: it could not be done with the others and is done once more, alone."""
 
 
+class Held(NotTogether):
+    """Somebody else has locked what the item needs; it may be waited for."""
+
+
 class _Turn(Generic[Item, Answer]):
     """One caller with its items, and what became of them: None as long as the caller has to lead the next batch."""
 

@@ -91,27 +91,30 @@ class Entry:
 
 
 @cache
-def _next_seq(dialect: str, *, final_word: bool) -> Any:
+def _next_seqs(dialect: str, *, final_word: bool) -> Any:
     new = insert_for(dialect, streams)
     return new.on_conflict_do_update(
         index_elements=["key"],
         set_={"seq": streams.c.seq + new.excluded.seq},
         where=None if final_word else streams.c.closed.is_(False),
-    ).returning(streams.c.seq)
+    ).returning(streams.c.key, streams.c.seq)
 
 
-def next_seq(connection: Connection, key: str, meeting_id: str, *, final_word: bool, count: int = 1) -> int:
-    """Take the next `count` numbers of a stream and return the last of them; the stream's row stays locked until the
-    transaction ends.
+def next_seqs(connection: Connection, counts: Mapping[tuple[str, str], int], *, final_word: bool) -> dict[str, int]:
+    """Take the next numbers of streams and return the last of each; `counts` says by key and meeting id how many.
 
-    Raises StreamClosed when the stream takes no more events and this is not a final word.
+    The streams' rows are locked in the order of their keys, and stay locked until the transaction ends.
+    Raises StreamClosed when one of them takes no more events and this is not a final word.
     """
-    statement = _next_seq(connection.dialect.name, final_word=final_word)
-    first = {"key": key, "meeting_id": meeting_id, "seq": count, "closed": False}
-    seq = connection.execute(statement, first).scalar_one_or_none()
-    if seq is None:
+    rows = [
+        {"key": key, "meeting_id": meeting_id, "seq": count, "closed": False}
+        for (key, meeting_id), count in sorted(counts.items())
+    ]
+    statement = _next_seqs(connection.dialect.name, final_word=final_word)
+    last = {row.key: int(row.seq) for row in connection.execute(statement, rows if len(rows) > 1 else rows[0])}
+    if len(last) < len(rows):
         raise StreamClosed
-    return int(seq)
+    return last
 
 
 def write(connection: Connection, entries: Sequence[Entry]) -> None:

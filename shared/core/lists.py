@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-from sqlalchemy import ARRAY, Column, Dialect, String, Text, TypeDecorator, bindparam
+from sqlalchemy import ARRAY, Column, Dialect, String, Subquery, Text, TypeDecorator, bindparam, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NullType, TypeEngine
@@ -37,6 +37,32 @@ class one_of(FunctionElement[bool]):  # noqa: N801  reads as the SQL function it
 
     def __init__(self, column: Column[Any], name: str) -> None:
         super().__init__(column, bindparam(name, type_=_Strings()))
+
+
+class _items(FunctionElement[str]):  # noqa: N801  reads as the SQL function it stands for
+    """The strings that are given at the execution as parameter `name`, as a table's only column."""
+
+    inherit_cache = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(bindparam(name, type_=_Strings()))
+
+
+def how_often(name: str) -> Subquery:
+    """Return a table of the different strings that are given as parameter `name` (`item`), and how often each is there
+    (`times`)."""
+    items = _items(name).table_valued("value")
+    return select(items.c.value.label("item"), func.count().label("times")).group_by(items.c.value).subquery()
+
+
+@compiles(_items)
+def _unnest(element: Any, compiler: Any, **options: Any) -> str:
+    return f"(SELECT unnest({compiler.process(element.clauses, **options)}) AS value)"
+
+
+@compiles(_items, "sqlite")
+def _json_each(element: Any, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
 
 
 @compiles(one_of)

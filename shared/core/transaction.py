@@ -1,9 +1,11 @@
 """One transaction: the state, its events and its jobs, committed together or not at all."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Row, Table
@@ -103,20 +105,20 @@ class Transaction:
         return position
 
     def emit_all(self, events: Sequence[MeetingEvent]) -> list[Position]:
-        """Emit events of the same kind on the same stream, in this order; one statement gives them their numbers."""
+        """Emit events of the same kind, those of a stream in this order; one statement gives them their numbers."""
         positions = self._record(events) if events else []
         for event in events:
             tell(self, event)
         return positions
 
     def _record(self, events: Sequence[MeetingEvent]) -> list[Position]:
-        first = events[0]
-        key = first.stream
-        last = ledger.next_seq(self.connection, key, first.meeting_id, final_word=first.final_word, count=len(events))
+        counts = Counter((event.stream, event.meeting_id) for event in events)
+        last = ledger.next_seqs(self.connection, counts, final_word=events[0].final_word)
+        numbers = {key: count(last[key] - taken + 1) for (key, _), taken in counts.items()}
         new = [
             Entry(
-                stream=key,
-                seq=seq,
+                stream=event.stream,
+                seq=next(numbers[event.stream]),
                 meeting_id=event.meeting_id,
                 type=event.type,
                 actor_id=event.actor_id,
@@ -124,10 +126,10 @@ class Transaction:
                 effect=event.effect,
                 created_at=self.now,
             )
-            for seq, event in enumerate(events, last - len(events) + 1)
+            for event in events
         ]
         self.entries += new
-        return [Position(key, entry.seq) for entry in new]
+        return [Position(entry.stream, entry.seq) for entry in new]
 
     def enqueue(self, job: Job, *, row_id: str | None = None) -> None:
         """Decide that a job shall run; it leaves with the commit. `row_id` names its outbox row."""

@@ -1,10 +1,13 @@
 """Reading meetings."""
 
+from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import Select, and_, bindparam, or_, select
+from sqlalchemy import Select, and_, bindparam, literal, or_, select
 
 from shared.core.ids import is_id
+from shared.core.ledger import streams
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.identity.models import users
 from shared.meetings.errors import MeetingNotFound
@@ -47,6 +50,25 @@ def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
     if row is None:
         raise MeetingNotFound
     return Meeting.of(row)
+
+
+_SEVERAL = MEETING.where(one_of(meetings.c.id, "meeting_ids")).order_by(meetings.c.id)
+_SEVERAL_LOCKED = _SEVERAL.with_for_update(of=meetings, key_share=True)
+_SEVERAL_FREE = _SEVERAL.join(streams, streams.c.key == literal("m:").concat(meetings.c.id)).with_for_update(
+    of=(meetings, streams), key_share=True, skip_locked=True
+)
+
+
+def lock_meetings(tx: Transaction, meeting_ids: Collection[str], *, waits: bool) -> dict[str, Meeting]:
+    """Return those of some meetings that there are, by id, with their rows locked until the commit as by
+    `lock_meeting`, in the order of their ids.
+
+    Who does not wait gets those that nobody else holds or speaks in at this moment, with the rows of their streams
+    locked too; what has no stream yet is not among them.
+    """
+    wanted = [meeting_id for meeting_id in meeting_ids if is_id(meeting_id)]
+    rows = tx.all(_SEVERAL_LOCKED if waits else _SEVERAL_FREE, {"meeting_ids": wanted})
+    return {meeting.id: meeting for meeting in map(Meeting.of, rows)}
 
 
 _SERIES_LOCKED = (

@@ -1,14 +1,19 @@
 """Seats, and what begins when somebody is inside (contract 4). Who gets one is decided elsewhere."""
 
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 
 from shared.core import ledger
+from shared.core.database import insert_for, insert_rows
 from shared.core.errors import DomainError
 from shared.core.ids import new_id
+from shared.core.lists import how_often
 from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import Meeting, meetings
@@ -16,7 +21,7 @@ from shared.participants.events import ParticipantJoined, RoleChanged
 from shared.participants.models import ATTENDEE, JOINED, WAITING, Participant, participants, stays
 from shared.participants.waiting_events import Admitted
 from shared.policies.errors import MaxParticipantsReached
-from shared.policies.models import Policy
+from shared.policies.models import Policy, policies
 from shared.policies.remedies import refusal
 
 
@@ -32,14 +37,29 @@ _TAKE_SEAT = (
 )
 
 
+_TAKEN = how_often("wanted")
+_TAKE_SEATS = (
+    update(meetings)
+    .where(
+        meetings.c.id == _TAKEN.c.item,
+        policies.c.meeting_id == meetings.c.id,
+        meetings.c.seats_taken + _TAKEN.c.times <= policies.c.max_participants,
+    )
+    .values(seats_taken=meetings.c.seats_taken + _TAKEN.c.times)
+)
+
+
+def take_seats(tx: Transaction, meeting_ids: Sequence[str]) -> bool:
+    """Take a seat in each of these meetings, in one that is named twice two. False when one has not as many."""
+    taken = tx.execute(_TAKE_SEATS, {"wanted": meeting_ids})
+    return bool(taken.rowcount == len(set(meeting_ids)))
+
+
 def take_seat(tx: Transaction, meeting: Meeting, policy: Policy) -> None:
     """Take a seat for an attendee. Raises MaxParticipantsReached."""
     taken = tx.execute(_TAKE_SEAT, {"meeting_id": meeting.id, "seats": policy.max_participants})
     if taken.rowcount == 0:
         raise full(policy)
-
-
-_NEW_STAY = stays.insert()
 
 
 def enter(
@@ -58,37 +78,67 @@ def enter(
     co-hosts RoleChanged. The caller holds the meeting row.
     """
     was_waiting = person.status == WAITING
-    wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
-    person = write_place(
-        tx,
-        person,
-        is_new=is_new,
-        **{
-            **wished,
-            "is_muted": wished["is_muted"] or policy.mute_on_entry or not person.can_publish,
-            "is_video_enabled": wished["is_video_enabled"] and not policy.disable_camera and person.can_publish,
-        },
-        status=JOINED,
-        is_sent_back=False,
-        is_screen_sharing=False,
-        is_hand_raised=False,
-        hand_raised_at=None,
-        joined_at=tx.now,
-        left_at=None,
-        waiting_since=None,
-        media_identity=secrets.token_urlsafe(16),
-    )
-    at = tx.emit(ParticipantJoined(meeting_id=person.meeting_id, actor_id=person.user_id, participant=person))
-    assert at is not None
-    _begin_stay(tx, person, at.seq)
+    person = write_place(tx, person, is_new=is_new, **_inside(person, policy, tx.now, values))
+    (seq,) = _tell_and_begin(tx, [person])
     if was_waiting:
-        _call_in(tx, person, at.seq, actor_id or person.user_id)
+        _call_in(tx, person, seq, actor_id or person.user_id)
     return person
 
 
-def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
-    tx.execute(
-        _NEW_STAY,
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """Somebody who has a seat, or needs none, and has not waited; `values` are how they enter."""
+
+    person: Participant
+    policy: Policy
+    values: Mapping[str, Any]
+
+
+def enter_all(tx: Transaction, entrants: Sequence[Entrant]) -> list[Participant]:
+    """Let several in at once, in any meetings, whether their places are stored already or not.
+
+    Emits ParticipantJoined for each, in this order. The caller holds the meetings' rows and the stored places.
+    Raises IntegrityError when a place was made meanwhile that takes one of them for new.
+    """
+    inside = [replace(one.person, **_inside(one.person, one.policy, tx.now, one.values)) for one in entrants]
+    rows = [{name: getattr(person, name) for name in Participant.__slots__} for person in inside]
+    tx.execute(_putting(tx.connection.dialect.name), rows if len(rows) > 1 else rows[0])
+    _tell_and_begin(tx, inside)
+    return inside
+
+
+@cache
+def _putting(dialect: str) -> Any:
+    new = insert_for(dialect, participants)
+    return new.on_conflict_do_update(
+        index_elements=["id"], set_={name: new.excluded[name] for name in Participant.__slots__ if name != "id"}
+    ).returning(participants.c.id)
+
+
+def _inside(person: Participant, policy: Policy, now: datetime, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is written of somebody who enters."""
+    wished = {"is_muted": person.is_muted, "is_video_enabled": person.is_video_enabled, **values}
+    return {
+        **wished,
+        "is_muted": wished["is_muted"] or policy.mute_on_entry or not person.can_publish,
+        "is_video_enabled": wished["is_video_enabled"] and not policy.disable_camera and person.can_publish,
+        "status": JOINED,
+        "is_sent_back": False,
+        "is_screen_sharing": False,
+        "is_hand_raised": False,
+        "hand_raised_at": None,
+        "joined_at": now,
+        "left_at": None,
+        "waiting_since": None,
+        "media_identity": secrets.token_urlsafe(16),
+    }
+
+
+def _tell_and_begin(tx: Transaction, people: Sequence[Participant]) -> list[int]:
+    """Say that people are inside, and begin their stays; return the numbers of the events."""
+    joined = [ParticipantJoined(meeting_id=one.meeting_id, actor_id=one.user_id, participant=one) for one in people]
+    numbers = [at.seq for at in tx.emit_all(joined)]
+    begun = [
         {
             "id": new_id(),
             "participant_id": person.id,
@@ -96,8 +146,11 @@ def _begin_stay(tx: Transaction, person: Participant, seq: int) -> None:
             "entered_at": tx.now,
             "entered_seq": seq,
             "media_identity": person.media_identity,
-        },
-    )
+        }
+        for person, seq in zip(people, numbers, strict=True)
+    ]
+    insert_rows(tx.connection, stays, begun)
+    return numbers
 
 
 def _call_in(tx: Transaction, person: Participant, seq: int, actor_id: str | None) -> None:

@@ -4,19 +4,39 @@ Whoever sets their own flags holds their place and then wants the meeting's stre
 all of them before the first event, or the two would wait in a circle.
 """
 
+from collections.abc import Collection
+
 from sqlalchemy import ColumnElement, select
 
 from shared.core.ledger import hold
+from shared.core.lists import one_of
 from shared.core.streams import meeting_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import meetings
-from shared.participants.models import JOINED, participants
+from shared.participants.models import JOINED, Participant, participants
 
 
 def lock_places(tx: Transaction, meeting_id: str, *whose: ColumnElement[bool]) -> None:
     """Lock the places of a meeting of which `whose` is true, until the commit. Call it before the first `emit`."""
     places = select(participants.c.id).where(participants.c.meeting_id == meeting_id, *whose)
     tx.all(places.order_by(participants.c.id).with_for_update(key_share=True))
+
+
+_LOCKED = {
+    waits: select(participants)
+    .where(one_of(participants.c.id, "ids"))
+    .order_by(participants.c.id)
+    .with_for_update(key_share=True, skip_locked=not waits)
+    for waits in (True, False)
+}
+
+
+def lock_known_places(tx: Transaction, participant_ids: Collection[str], *, waits: bool) -> dict[str, Participant]:
+    """Lock places until the commit and return them by id, as they are now; who does not wait gets those that nobody
+    else holds."""
+    if not participant_ids:
+        return {}
+    return {row.id: Participant.of(row) for row in tx.all(_LOCKED[waits], {"ids": participant_ids})}
 
 
 def lock_with_streams(tx: Transaction, *whose: ColumnElement[bool]) -> None:

@@ -56,6 +56,19 @@ def find_place(tx: Transaction, meeting_id: str, actor: Actor) -> Participant | 
     return None if row is None else Participant.of(row)
 
 
+_PLACES = select(participants).where(
+    one_of(participants.c.meeting_id, "meetings"), one_of(participants.c.user_id, "users")
+)
+
+
+def find_places(tx: Transaction, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Participant]:
+    """Return places by pairs of meeting and user, whatever their status."""
+    meeting_ids, user_ids = ({pair[n] for pair in pairs} for n in (0, 1))
+    # Of several, some may be in each other's meetings: those places are found too, and not asked for.
+    found = map(Participant.of, tx.all(_PLACES, {"meetings": meeting_ids, "users": user_ids}))
+    return {(one.meeting_id, one.user_id or ""): one for one in found}
+
+
 def _who(actor: Actor) -> str:
     return actor.user_id or actor.participant_id or ""
 

@@ -1,9 +1,11 @@
 """Asking for entry to a meeting (contract 4)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.core.errors import ValidationFailed
 from shared.core.ids import new_id
+from shared.core.keyring import Keyring
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingNotFound
@@ -81,7 +83,7 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
     if place is not None and verdict is None:
         return Admission(place)
     called = calling.name_for(tx, meeting, actor, place, wish.display_name)
-    person = place or _new_place(tx, meeting, actor, called)
+    person = place or new_place(tx, meeting, actor, called)
     is_new_guest = place is None and person.user_id is None
     if is_new_guest:
         tx.emit(GuestAccredited(guest=person))
@@ -89,22 +91,24 @@ def join(tx: Transaction, meeting_id: str, actor: Actor | None, wish: JoinWish) 
         return _queue(tx, person, wish, called, is_new=place is None)
     if not person.is_staff:
         take_seat(tx, meeting, policy)
-    entered = enter(
-        tx,
-        person,
-        policy,
-        is_new=place is None,
-        user_name=called or person.user_name,
-        is_muted=wish.join_muted,
-        is_video_enabled=not wish.join_without_video,
-        device_type=wish.device_type,
-        presence=person.presence if person.status == WAITING else None,  # a waiter's socket stays open
-        disconnected_at=person.disconnected_at if person.status == WAITING else None,
-    )
+    entered = enter(tx, person, policy, is_new=place is None, **as_wished(person, wish, called))
     if person.status == WAITING:  # the rules have changed since
         tx.emit(EntryDecided(meeting_id=meeting_id, actor_id=entered.user_id, participant=entered, action="admitted"))
         tell_positions(tx, meeting_id)
     return Admission(entered, is_new_guest=is_new_guest)
+
+
+def as_wished(person: Participant, wish: JoinWish, called: str) -> dict[str, Any]:
+    """Return how somebody enters who is called so, or as before when that is empty."""
+    is_waiting = person.status == WAITING  # a waiter's socket stays open
+    return {
+        "user_name": called or person.user_name,
+        "is_muted": wish.join_muted,
+        "is_video_enabled": not wish.join_without_video,
+        "device_type": wish.device_type,
+        "presence": person.presence if is_waiting else None,
+        "disconnected_at": person.disconnected_at if is_waiting else None,
+    }
 
 
 def _try_passcode(tx: Transaction, meeting: Meeting, actor: Actor | None, wish: JoinWish) -> None:
@@ -131,14 +135,22 @@ def judge(
     check_running(meeting)
     policy = get_policy(tx, meeting)
     place = None if actor is None else find_place(tx, meeting.id, actor)
+    return policy, place, pass_verdict(tx.keyring, meeting, policy, place, actor, wish)
+
+
+def pass_verdict(
+    keyring: Keyring, meeting: Meeting, policy: Policy, place: Participant | None, actor: Actor | None, wish: JoinWish
+) -> Verdict | None:
+    """Return the verdict on somebody whose place is known, or that there is none: None for who is inside. Raises what
+    keeps them out of a running meeting, as `join`."""
     if place is not None and place.is_inside:
-        return policy, place, None
-    verdict = decide(policy, _applicant(actor, place, wish), tx.keyring)
+        return None
+    verdict = decide(policy, _applicant(actor, place, wish), keyring)
     if verdict.refusal is not None:
         raise refusal(verdict.refusal, verdict.rule)
     if (place is None or not place.is_staff) and _is_full(meeting, policy):
         raise full(policy)
-    return policy, place, verdict
+    return verdict
 
 
 def _is_full(meeting: Meeting, policy: Policy) -> bool:
@@ -157,7 +169,7 @@ def _applicant(actor: Actor | None, place: Participant | None, wish: JoinWish) -
     )
 
 
-def _new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, called: str) -> Participant:
+def new_place(tx: Transaction, meeting: Meeting, actor: Actor | None, called: str) -> Participant:
     """Return a place that is not stored yet: it is written once, as the person gets it."""
     name = called or (actor.name if actor else "")
     if not name:

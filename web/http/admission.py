@@ -11,8 +11,9 @@ import itertools
 import threading
 import time
 from collections import Counter
+from typing import NamedTuple
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from shared.core.errors import ServiceUnavailable
@@ -166,35 +167,67 @@ def _refusal(why: str) -> ServiceUnavailable:
     return ServiceUnavailable(TOO_MANY)
 
 
+# Endpoints whose requests share transactions (web.http.together). Most of those who are in only wait for the others of
+# their batch, so more of them may be in: the more come together, the less each of them costs.
+SHARING: set[str] = set()
+SHARERS_PER_SLOT = 4
+
+
 def install(app: Flask, settings: Settings) -> None:
     """Gate the doors. Must come before any hook that does work."""
-    gate = Gate(settings.http_max_in_flight, settings.http_max_waiting, PATIENCE_SECONDS)
-    app.extensions["parley-gate"] = gate
+    slots, places = settings.http_max_in_flight, settings.http_max_waiting
+    gate = app.extensions["parley-gate"] = Gate(slots, places, PATIENCE_SECONDS)
+    sharing = Gate(SHARERS_PER_SLOT * slots, places, PATIENCE_SECONDS)
 
     def enter() -> None:
         if request.endpoint is None or request.blueprint in UNGATED or request.method == "OPTIONS":
             return
         _read_body()
         key = (request.view_args or {}).get("meeting_id")
-        gate.enter(key)
-        g.admitted = key, time.monotonic()
+        _enter(sharing if request.endpoint in SHARING and may_share() else gate, key)
 
     def measure(response: Response) -> Response:
         # What waited for a lock or a server in vain says nothing of how long work takes: one locked meeting would
         # leave the others no patience.
         if "admitted" in g and response.status_code != 503:
-            g.worked = time.monotonic() - g.admitted[1]
+            g.worked = time.monotonic() - g.admitted.since
         return response
 
     def leave(_: BaseException | None) -> None:
         # Also after a refusal of this or a later hook. An answer is whole by now: who reads it slowly holds no slot.
         admitted = g.pop("admitted", None)
         if admitted is not None:
-            gate.leave(admitted[0], g.pop("worked", 0.0))
+            admitted.gate.leave(admitted.key, g.pop("worked", 0.0))
 
     app.before_request(enter)
     app.after_request(measure)
     app.teardown_request(leave)
+
+
+class _Admitted(NamedTuple):
+    gate: Gate
+    key: str | None
+    since: float
+
+
+def _enter(gate: Gate, key: str | None) -> None:
+    gate.enter(key)
+    g.admitted = _Admitted(gate, key, time.monotonic())
+
+
+def may_share() -> bool:
+    """Tell whether the request at hand can be one that is done with others (web.http.together)."""
+    return "Authorization" in request.headers and "Idempotency-Key" not in request.headers
+
+
+def work_alone() -> None:
+    """Let the request at hand, which is in to share a transaction, wait for a slot of its own. Raises
+    ServiceUnavailable."""
+    gate: Gate = current_app.extensions["parley-gate"]
+    if "admitted" in g and g.admitted.gate is not gate:
+        admitted = g.pop("admitted")
+        admitted.gate.leave(admitted.key, 0.0)
+        _enter(gate, admitted.key)
 
 
 def _read_body() -> None:

@@ -28,11 +28,13 @@ from shared.participants.permissions import Permission
 from shared.policies import cache as policy_cache
 from web.http import documentation
 from web.http.actor import actor_of, bearer, has_credential
+from web.http.admission import SHARING, may_share, work_alone
 from web.http.limits import client, count_message, limited
 from web.http.refusals import current_refusals
 from web.http.reply import Reply, failure_response, json_response, success_body
 from web.http.runtime import current_runtime
 from web.http.schema import Empty, Schema
+from web.http.together import Together, Waiting, sharing
 from web.http.tokens import Claims
 from web.http.wanted import READING, keyed_request, wanted_by
 
@@ -57,6 +59,7 @@ class Door:
     gives       schema of `data`; `many` when it is a list
     permission  what the actor must be allowed to do, which the service asks for; None: nothing to do with meetings
     limit       name of the rate limit
+    together    does several requests that came at the same time; None: each is done by itself
     prepare     runs before the transaction, on the wanted fields: for slow work such as passwords
     guarded     whether naming a meeting that does not exist counts as a guess: who guesses too often is told so
     act         what a refusal is called in the audit trail, where the permission covers several acts
@@ -74,6 +77,7 @@ class Door:
     many: bool
     status: int
     limit: str
+    together: Together | None
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None
     consistent: bool
     guarded: bool
@@ -95,6 +99,26 @@ class Door:
             early = self.prepare(early)
         if "meeting_id" in path:
             policy_cache.warm(current_runtime().tools.cache, path["meeting_id"])
+        if self.together is not None and claims is not None and claims.kind == "access" and may_share():
+            return self._serve_together(self.together, claims, path)
+        return self._serve_alone(claims, path, early)
+
+    def _serve_together(self, together: Together, claims: Claims, path: dict[str, Any]) -> Response:
+        try:
+            wanted = wanted_by(self.takes, self.query)
+        except errors.DomainError:  # to be told to who is who they say: that is found out first
+            return self._serve_alone(claims, path, None)
+        told = sharing(f"{self.method} {self.path}", together).do(Waiting(claims, path, wanted))
+        if told is None:
+            return self._serve_alone(claims, path, wanted)
+        g.actor = told.actor
+        if isinstance(told.outcome, errors.DomainError):
+            self.note(told.outcome, told.actor, path)
+            raise told.outcome
+        return self._respond(told.outcome)
+
+    def _serve_alone(self, claims: Claims | None, path: dict[str, Any], early: dict[str, Any] | None) -> Response:
+        work_alone()
         for attempt in range(RETRIES + 1):
             try:
                 response, refusal = self._transact(claims, path, early)
@@ -186,6 +210,7 @@ def door(
     many: bool = False,
     status: int = 200,
     limit: str | None = None,
+    together: Together | None = None,
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     consistent: bool = False,
     guarded: bool = False,
@@ -212,6 +237,7 @@ def door(
             many=many,
             status=status,
             limit=limit or ("reads" if method == "GET" else "participants"),
+            together=together,
             prepare=prepare,
             consistent=consistent,
             guarded=guarded,
@@ -220,6 +246,8 @@ def door(
             refusals=refusals,
         )
         DOORS.append(made)
+        if together is not None:
+            SHARING.add(f"{blueprint.name}.{function.__name__}")
         view = _view(f"{blueprint.name}_{function.__name__}", made)
         described = documentation.describe(view, method, made, also or {}, takes is not None)
         blueprint.route(rule, methods=[method])(described)

@@ -1,20 +1,23 @@
 """Doors of participants (contract 4), and the ticket for the WebSocket."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, request
 from flask_smorest import Blueprint
 
-from shared.core.errors import ValidationFailed
+from shared.core.batching import NotTogether
+from shared.core.errors import DomainError, ValidationFailed
 from shared.core.metrics import JOINS
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
-from shared.participants import flags, leaving, permissions, queries, service, tickets
+from shared.participants import crowd, flags, leaving, permissions, queries, service, tickets
+from shared.participants.crowd import Asking
 from shared.participants.errors import NotInside, ParticipantNotFound
 from shared.participants.membership import get_permitted
 from shared.participants.models import STATUSES, Participant
-from shared.participants.service import JoinWish
+from shared.participants.service import Admission, JoinWish
 from shared.policies import errors as policy_errors
 from web.http import tokens
 from web.http.actor import bearer
@@ -23,6 +26,7 @@ from web.http.limits import client
 from web.http.pagination import cut, decode_cursor, encode_cursor, pagination
 from web.http.reply import Reply
 from web.http.runtime import current_runtime
+from web.http.together import Asked
 from web.participants.schemas import (
     FlagsRequest,
     JoinRequest,
@@ -41,6 +45,14 @@ _OUTCOMES = {200: "admitted", 202: "waiting", 400: "refused", 403: "refused", 40
 _STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
 
 
+def _join_together(
+    tx: Transaction, asked: Sequence[Asked], *, waits: bool
+) -> Sequence[Reply | DomainError | NotTogether]:
+    # Of accounts no address is counted.
+    asking = [Asking(one.path["meeting_id"], one.actor, _wish(one.wanted, "")) for one in asked]
+    return [_reply(one) if isinstance(one, Admission) else one for one in crowd.join_all(tx, asking, waits=waits)]
+
+
 @door(
     blueprint,
     "POST",
@@ -49,6 +61,7 @@ _STATES = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState)
     who="anyone",
     takes=JoinRequest(),
     gives=JoinView(),
+    together=_join_together,
     guarded=True,
     message="You are in.",
     also={202: "`WAITING_ROOM_REQUIRED`: a host has to admit you."},
@@ -76,21 +89,27 @@ def join(tx: Transaction, actor: Actor | None, meeting_id: str, **wanted: Any) -
     wrong passcodes in a meeting within 15 minutes no further one is looked at, which is answered 429 too. Counted are
     an account, or an address (of IPv6 a /64) without one.
     """
-    wanted.pop("connection_id", None)
-    wish = JoinWish(address=client(), **{name: value for name, value in wanted.items() if value is not None})
-    admission = service.join(tx, meeting_id, actor, wish)
+    return _reply(service.join(tx, meeting_id, actor, _wish(wanted, client())))
+
+
+def _wish(wanted: dict[str, Any], address: str) -> JoinWish:
+    given = {name: value for name, value in wanted.items() if value is not None and name != "connection_id"}
+    return JoinWish(address=address, **given)
+
+
+def _reply(admission: Admission) -> Reply:
     person = admission.participant
     token = {"guest_token": _guest_token(person)} if admission.is_new_guest else {}
     if admission.is_waiting:
         data = {
             "participant_id": person.id,
-            "meeting_id": meeting_id,
+            "meeting_id": person.meeting_id,
             "status": person.status,
             "position": admission.position,
             **token,
         }
         return Reply(data, status=202, code="WAITING_ROOM_REQUIRED", message="A host has to admit you; please wait.")
-    return Reply({**person.public(), "meeting_id": meeting_id, **token})
+    return Reply({**person.public(), "meeting_id": person.meeting_id, **token})
 
 
 @blueprint.after_request

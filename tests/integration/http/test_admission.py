@@ -144,6 +144,19 @@ def test_f16_a_meeting_whose_requests_all_hang_holds_up_no_other_one(hall: Hall)
     assert host.get("/meetings").status == 200
 
 
+def test_p13_who_joins_with_others_needs_no_slot_and_who_cannot_does(hall: Hall) -> None:
+    host, people = hall.world.person(), [hall.world.person() for _ in range(3)]
+    open_, closed = hall.world.meeting(host), hall.world.meeting(host, policy={"require_waiting_room": True})
+    hall.fill(SLOTS, "/stay")
+    check_success(people[0].post(f"/meetings/{open_}/join"))
+    check_refusal(people[1].post(f"/meetings/{closed}/join"))
+    check_refusal(people[1].post(f"/meetings/{open_}/join", headers={"Idempotency-Key": "one"}))
+    check_refusal(hall.world.nobody().post(f"/meetings/{open_}/join", {"display_name": "A guest"}))
+    hall.end()
+    assert people[1].post(f"/meetings/{closed}/join").status == 202
+    assert len(host.get(f"/meetings/{open_}/participants?status=joined").data) == 1
+
+
 @pytest.mark.parametrize(("path", "status"), [("/fall", 500), ("/forbidden", 400), ("/auth/logout", 401)])
 def test_a_slot_comes_back_whatever_the_answer_is(hall: Hall, path: str, status: int) -> None:
     for _ in range(2 * SLOTS):

@@ -17,7 +17,9 @@ from shared.core.streams import meeting_stream, personal_stream
 from shared.identity.actor import Actor
 from shared.meetings.errors import MeetingEnded, MeetingNotActive, MeetingNotFound
 from shared.participants.errors import NotInside, ParticipantNotFound
+from shared.participants.membership import get_permitted
 from shared.participants.models import DENIED, REMOVED
+from shared.participants.permissions import CHAT_SEND
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
 from shared.policies.remedies import REMEDIES
 from shared.runtime import Runtime
@@ -401,3 +403,15 @@ def test_a_reaction_to_a_private_message_is_told_to_its_two_ends(timed: Runtime)
     for participant_id in (room.ada_id, room.bob_id):
         assert [e["action"] for e in room.heard(personal_stream(participant_id))] == ["posted", "reaction"]
     assert room.heard(meeting_stream(room.id)) == room.heard(personal_stream(room.host_id)) == []
+
+
+def test_s52_who_writes_to_somebody_while_the_meeting_ends_is_told_that_it_has(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = Room(runtime)
+    with runtime.reading() as tx:
+        before = get_permitted(tx, room.id, room.ada, CHAT_SEND)
+    room.end(room.id)
+    monkeypatch.setattr(chat, "_writer", lambda *_: before)
+    with pytest.raises(MeetingEnded):
+        room.say(room.ada, recipient_id=room.bob_id)

@@ -18,7 +18,7 @@ def entry(stream: str, seq: int, data: str = "{}") -> Entry:
 
 
 def take(connection: Connection, stream: str, *, final_word: bool = False) -> int:
-    return ledger.next_seq(connection, stream, stream[2:], final_word=final_word)
+    return ledger.next_seqs(connection, {(stream, stream[2:]): 1}, final_word=final_word)[stream]
 
 
 def grow(runtime: Runtime, stream: str, count: int = 1) -> None:

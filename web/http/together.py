@@ -1,0 +1,131 @@
+"""Requests of one operation that come at the same time share a transaction (docs/adr/0012).
+
+Only those of accounts with a session, and without an Idempotency-Key: the rest go alone, and so does whoever the
+operation cannot do with the others.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
+from typing import Any, Protocol
+
+from flask import current_app
+from sqlalchemy.exc import IntegrityError
+
+from shared.core.batching import Batcher, Held, NotTogether
+from shared.core.database import LockTimeout, TransactionConflict
+from shared.core.errors import DomainError
+from shared.core.transaction import Transaction
+from shared.identity.actor import Actor
+from shared.identity.errors import TokenRevoked
+from shared.identity.service import find_actors
+from shared.runtime import Runtime
+from web.http.reply import Reply
+from web.http.runtime import current_runtime
+from web.http.tokens import Claims
+
+LIMIT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request among those that came at the same time: who says they ask, the fields of its path, and those of its
+    body and query."""
+
+    claims: Claims
+    path: dict[str, Any]
+    wanted: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one request asks for: who, the fields of its path, and those of its body and query."""
+
+    actor: Actor
+    path: dict[str, Any]
+    wanted: dict[str, Any]
+
+
+class Together(Protocol):
+    """Does several requests at once; returns for each the reply, the refusal, or that it is to be done alone, or later.
+
+    When it does not wait, what somebody else has locked is Held.
+    """
+
+    def __call__(
+        self, tx: Transaction, asked: Sequence[Asked], *, waits: bool
+    ) -> Sequence[Reply | DomainError | NotTogether]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What became of a request that was done with others: who asked, and the reply or the refusal."""
+
+    actor: Actor | None
+    outcome: Reply | DomainError
+
+
+class _Apart(Enum):
+    """What a request is told that was not done with the others."""
+
+    ALONE = auto()
+    HELD = auto()
+
+
+class Sharing:
+    """Shares transactions of one operation in one process.
+
+    First with whoever else comes, without waiting for anything that is locked: a meeting that is held up must not hold
+    up the others. What was locked is waited for by all of the same `path` together.
+    """
+
+    def __init__(self, runtime: Runtime, together: Together) -> None:
+        self._runtime = runtime
+        self._together = together
+        self._at_once: Batcher[Waiting, Told | _Apart] = Batcher(partial(self._do, waits=False), LIMIT)
+        self._in_turn: Batcher[Waiting, Told | _Apart] = Batcher(partial(self._do, waits=True), LIMIT)
+
+    def do(self, waiting: Waiting) -> Told | None:
+        """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
+        try:
+            told = self._at_once.run(waiting)
+            if told is _Apart.HELD:
+                told = self._in_turn.run(waiting, tuple(waiting.path.values()))
+        except (NotTogether, TransactionConflict, IntegrityError):
+            return None
+        return told if isinstance(told, Told) else None
+
+    def _do(self, waiting: Sequence[Waiting], *, waits: bool) -> list[Told | _Apart]:
+        try:
+            return self._transact(waiting, waits=waits)
+        except LockTimeout:
+            if len(waiting) > 1:  # one of them waits for more than the others do
+                raise NotTogether from None
+            raise
+
+    def _transact(self, waiting: Sequence[Waiting], *, waits: bool) -> list[Told | _Apart]:
+        with self._runtime.transaction() as tx:
+            actors = find_actors(tx, {one.claims.reference for one in waiting})
+            asked = {
+                n: Asked(actor, one.path, one.wanted)
+                for n, one in enumerate(waiting)
+                if (actor := actors.get(one.claims.reference)) is not None and actor.user_id == one.claims.subject
+            }
+            outcomes = self._together(tx, list(asked.values()), waits=waits) if asked else ()
+            done = dict(zip(asked, outcomes, strict=True))
+        return [
+            _told(asked[n].actor, done[n]) if n in done else Told(None, TokenRevoked()) for n in range(len(waiting))
+        ]
+
+
+def _told(actor: Actor, outcome: Reply | DomainError | NotTogether) -> Told | _Apart:
+    if isinstance(outcome, NotTogether):
+        return _Apart.HELD if isinstance(outcome, Held) else _Apart.ALONE
+    return Told(actor, outcome)
+
+
+def sharing(name: str, together: Together) -> Sharing:
+    """Return what shares the transactions of the operation `name` in this process."""
+    every: dict[str, Sharing] = current_app.extensions.setdefault("parley-sharing", {})
+    return every.get(name) or every.setdefault(name, Sharing(current_runtime(), together))
