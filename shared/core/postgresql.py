@@ -8,7 +8,6 @@ one for each statement. Here the connection keeps its watchers and asks gevent's
 """
 
 import os
-import sys
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -18,6 +17,8 @@ from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
 from psycopg.pq import TransactionStatus
 
+from shared.core.greenlets import patched_hub
+
 # More than STATEMENT_TIMEOUT_SECONDS, so that a server that works has the word; a BEGIN that gets no answer, and the
 # new connection that is then tried (connect_timeout), must together stay below ten seconds.
 ANSWER_SECONDS = 6.5
@@ -25,16 +26,7 @@ ANSWER_SECONDS = 6.5
 _READ_WRITE = 3  # gevent's event bits, which are also those of psycopg's Wait and Ready
 
 
-def _patched_hub() -> Any:
-    """Return the module gevent.hub where gevent has patched this process, else None.
-
-    It is never imported: a process that was not patched does not have it, and shared code does not need it.
-    """
-    monkey = sys.modules.get("gevent.monkey")
-    return sys.modules["gevent.hub"] if monkey is not None and monkey.is_module_patched("select") else None
-
-
-_GEVENT = _patched_hub()  # the driver chooses its own way of waiting when it is imported, too
+_GEVENT = patched_hub()  # the driver chooses its own way of waiting when it is imported, too
 
 
 class ImpatientConnection(psycopg.Connection[Any]):

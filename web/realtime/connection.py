@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, Protocol
 
+from shared.core.greenlets import patched_hub
 from shared.identity.actor import Actor
 from shared.realtime import close_codes
 from web.realtime.frame_types import Sender
@@ -23,7 +24,9 @@ OUTBOX_LIMIT_BYTES = 1024 * 1024
 SEND_DEADLINE_SECONDS = 5.0
 CLOSE_GRACE_SECONDS = 2.0
 LINGER_BYTES = 65_536
-READS_AT_ONCE = 4
+
+
+_GEVENT = patched_hub()
 
 
 class RawSocket(Protocol):
@@ -44,7 +47,7 @@ class Connection:
         "_lock",
         "_outbox",
         "_outbox_bytes",
-        "_reads",
+        "_readable",
         "_send",
         "_sock",
         "actor",
@@ -90,7 +93,8 @@ class Connection:
         self.fileno = sock.fileno()
         self._sock: RawSocket = sock
         self._send = getattr(sock, "_sock", sock).send
-        self._reads = 0
+        # gevent's watcher of a socket that has one: see `receive`
+        self._readable = None if _GEVENT is None else getattr(sock, "_read_event", None)
         self._can_block = os.get_blocking(self.fileno)  # under gevent no socket can
         self._outbox: list[bytes] = []  # no deque: that would be 600 bytes for each idle socket
         self._outbox_bytes = 0
@@ -230,10 +234,16 @@ class Connection:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def receive(self, size: int) -> bytes:
-        """Wait for bytes; empty when the connection is over."""
-        self._reads += 1
-        if self._reads % READS_AT_ONCE == 0:
-            time.sleep(0)  # under gevent, recv gives way to nobody while there are bytes, as a flooder sees to it
+        """Wait for bytes; empty when the connection is over.
+
+        Under gevent, recv alone would give way to nobody while there are bytes, as a flooder sees to it; and it would
+        first try in vain, for mostly there is nothing yet.
+        """
+        if self._readable is not None:
+            _GEVENT.get_hub().wait(self._readable)
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
         try:
             data = self._sock.recv(size)
         except OSError:
@@ -252,5 +262,5 @@ class Connection:
         with contextlib.suppress(OSError):
             while (remaining := deadline - time.monotonic()) > 0:
                 self._sock.settimeout(remaining)
-                if not self.receive(LINGER_BYTES):
+                if not self._read(LINGER_BYTES):
                     return

@@ -51,7 +51,7 @@ def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], pati
     """
     steps: list[Outcome | _Pending] = []
     for count, raw in enumerate(frames):
-        if count % AT_ONCE == 0:
+        if count and count % AT_ONCE == 0:
             time.sleep(0)  # one read may bring hundreds of frames; others get their turn in between
         steps.append(_begin(committer, sender, raw))
         patience -= isinstance(steps[-1], Outcome) and steps[-1].is_malformed
