@@ -2,7 +2,6 @@
 
 import json
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from marshmallow import ValidationError
 from shared.core import strict_json
 from shared.core.database import TransactionConflict
 from shared.core.errors import DomainError, InternalError, MalformedBody, ServiceUnavailable, ValidationFailed
+from shared.core.greenlets import give_way
 from shared.core.idempotency import Request
 from shared.core.transaction import Position
 from web.http.limits import count_message
@@ -52,7 +52,7 @@ def dispatch(committer: Committer, sender: Sender, frames: Iterable[bytes], pati
     steps: list[Outcome | _Pending] = []
     for count, raw in enumerate(frames):
         if count and count % AT_ONCE == 0:
-            time.sleep(0)  # one read may bring hundreds of frames; others get their turn in between
+            give_way()  # one read may bring hundreds of frames
         steps.append(_begin(committer, sender, raw))
         patience -= isinstance(steps[-1], Outcome) and steps[-1].is_malformed
         if not patience:

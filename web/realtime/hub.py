@@ -6,10 +6,10 @@ and 3).
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from shared.core.greenlets import give_way
 from shared.core.metrics import CONNECTIONS
 from shared.core.streams import hosts_stream, is_hosts_stream, is_personal_stream, meeting_stream
 from shared.realtime import close_codes, effects
@@ -174,7 +174,7 @@ class Hub:
         written = 0
         for key, group in by_topic.items():
             if written > TURN_WRITES:
-                time.sleep(0)  # others get their turn
+                give_way()
                 written = 0
             topic = self.topics.get(key)
             if topic is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import hiredis
 import redis
 
+from shared.core.greenlets import give_way
 from shared.realtime.channels import CONTROL, meeting_channel
 from shared.realtime.envelope import Wakeup, decode
 from shared.realtime.wire import Wire, pack
@@ -124,4 +125,4 @@ class Subscriber:
             self._on_wakeups(wakeups)
         if may_have_missed:
             self._on_gap()
-        time.sleep(0)  # under load there is always more to read; others get their turn in between
+        give_way()  # under load there is always more to read

@@ -471,7 +471,7 @@ def test_many_writes_give_others_their_turn_in_between(meeting: Meeting, monkeyp
     others.listener()
     monkeypatch.setattr(time, "sleep", turns.append)
     meeting.hub.deliver([*meeting.say("a"), *others.say("b")])
-    assert turns == [0]
+    assert len(turns) == 1
 
 
 @pytest.mark.parametrize("effect", [effects.END, effects.gone("P", 4510)])
