@@ -51,12 +51,20 @@ class Batcher(Generic[Item, Answer]):
     `work` gets items in the order of their arrival, and returns for each its result, or an exception that its caller
     is to get. A batch takes in callers until it has `limit` items. When `work` itself raises, an item that was alone
     gets the exception; several are each done once more alone, by their callers, unless it was ServiceUnavailable,
-    which all of them get.
+    which all of them get; and, where they `fail_together`, those too who wait for their turn meanwhile: where the first
+    waited in vain, the others would one after the other.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Sequence[Answer | Exception]], limit: int = 64) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
+        limit: int = 64,
+        *,
+        fail_together: bool = False,
+    ) -> None:
         self._work = work
         self._limit = limit
+        self._fail_together = fail_together
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Turn[Item, Answer]]] = {}  # has a key as long as somebody works on it
 
@@ -105,9 +113,13 @@ class Batcher(Generic[Item, Answer]):
                 batch.append(queue.popleft())
                 items += batch[-1].items
         try:
-            outcomes = iter(self._outcomes(items))
+            outcomes = self._outcomes(items)
+            if self._fail_together and all(isinstance(outcome, ServiceUnavailable) for outcome in outcomes):
+                batch += self._send_away(queue)
+                outcomes = [outcomes[0]] * sum(len(one.items) for one in batch)
+            each = iter(outcomes)
             for one in batch:
-                one.outcomes = [next(outcomes) for _ in one.items]
+                one.outcomes = [next(each) for _ in one.items]
         finally:
             with self._lock:
                 if queue:
@@ -118,6 +130,12 @@ class Batcher(Generic[Item, Answer]):
                 if one.outcomes is None:  # the leader was killed
                     one.outcomes = [NotTogether() for _ in one.items]
                 one.wake()
+
+    def _send_away(self, queue: deque[_Turn[Item, Answer]]) -> list[_Turn[Item, Answer]]:
+        with self._lock:
+            waiting = list(queue)
+            queue.clear()
+        return waiting
 
     def _outcomes(self, items: Sequence[Item]) -> Sequence[Answer | Exception]:
         try:

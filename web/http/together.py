@@ -84,7 +84,9 @@ class Sharing:
         self._runtime = runtime
         self._together = together
         self._at_once: Batcher[Waiting, Told | _Apart] = Batcher(partial(self._do, waits=False), LIMIT)
-        self._in_turn: Batcher[Waiting, Told | _Apart] = Batcher(partial(self._do, waits=True), LIMIT)
+        self._in_turn: Batcher[Waiting, Told | _Apart] = Batcher(
+            partial(self._do, waits=True), LIMIT, fail_together=True
+        )
 
     def do(self, waiting: Waiting) -> Told | None:
         """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
@@ -100,9 +102,9 @@ class Sharing:
         try:
             return self._transact(waiting, waits=waits)
         except LockTimeout:
-            if len(waiting) > 1:  # one of them waits for more than the others do
-                raise NotTogether from None
-            raise
+            if waits or len(waiting) == 1:
+                raise
+            raise NotTogether from None  # one of them is held up by what is no meeting's
 
     def _transact(self, waiting: Sequence[Waiting], *, waits: bool) -> list[Told | _Apart]:
         with self._runtime.transaction() as tx:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from shared.core.database import LOCK_TIMEOUT_SECONDS
 from shared.meetings.queries import lock_meeting
 from tests.factories.scene import change_place
 from tests.factories.world import Answer, Person, World
@@ -109,6 +110,23 @@ def test_f16_a_meeting_that_is_held_up_holds_up_no_join_to_another_one(world: Wo
         for person in people:
             check_success(join(person, free)())
     assert [answer.status for answer in crowd.answers()] == [200] * 4
+
+
+@pytest.mark.postgres_only
+def test_f16_who_wants_into_a_meeting_that_stays_held_is_told_so_after_one_wait(world: World) -> None:
+    host, people = world.person(), [world.person() for _ in range(6)]
+    meeting_id = world.meeting(host)
+    join(host, world.meeting(host))()
+    crowd = Crowd()
+    with held(world, meeting_id):
+        began = time.monotonic()
+        for person in people:
+            crowd.send(join(person, meeting_id))
+        waiting(world, len(people))
+        for answer in crowd.answers():
+            check_failure(answer, 503, "SERVICE_UNAVAILABLE")
+        assert time.monotonic() - began < 2 * LOCK_TIMEOUT_SECONDS  # all waited for the same thing, at the same time
+    check_success(join(people[0], meeting_id)())
 
 
 @pytest.mark.postgres_only

@@ -13,12 +13,12 @@ from tests.unit.web.realtime.wire import wait_for
 class Bench:
     """Work that can be held up: it notes its batches, and takes its answers from `answers`."""
 
-    def __init__(self, limit: int = 64) -> None:
+    def __init__(self, limit: int = 64, *, fail_together: bool = False) -> None:
         self.batches: list[list[str]] = []
         self.answers: dict[str, Exception] = {}
         self.gate = threading.Event()
         self.gate.set()
-        self.batcher = Batcher(self._work, limit)
+        self.batcher = Batcher(self._work, limit, fail_together=fail_together)
         self.got: dict[str, object] = {}
 
     def _work(self, items: Sequence[str]) -> list[str | Exception]:
@@ -171,3 +171,20 @@ def test_a_leader_that_is_killed_leaves_nobody_waiting() -> None:
         threading.excepthook = told
     assert (bench.got["c"], bench.got["d"]) == ("C", "D")
     assert bench.batcher._waiting == {}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_where_they_fail_together_who_waited_behind_one_in_vain_does_not_wait_again(together: bool) -> None:
+    bench = Bench(fail_together=together)
+    away = ServiceUnavailable()
+    bench.answers = {"a": away}
+    bench.together("a", "b", "c")
+    if together:
+        assert bench.got == {"a": away, "b": away, "c": away}
+        assert bench.batches == [["a"]]
+    else:
+        assert bench.got == {"a": away, "b": "B", "c": "C"}
+    assert bench.batcher._waiting == {}
+    bench.answers = {}
+    bench.together("d", "e")
+    assert (bench.got["d"], bench.got["e"]) == ("D", "E")
