@@ -24,8 +24,6 @@ from shared.core.greenlets import patched_hub
 ANSWER_SECONDS = 6.5
 
 _READ_WRITE = 3  # gevent's event bits, which are also those of psycopg's Wait and Ready
-
-
 _GEVENT = patched_hub()  # the driver chooses its own way of waiting when it is imported, too
 
 

@@ -25,7 +25,6 @@ SEND_DEADLINE_SECONDS = 5.0
 CLOSE_GRACE_SECONDS = 2.0
 LINGER_BYTES = 65_536
 
-
 _GEVENT = patched_hub()
 
 
@@ -240,7 +239,10 @@ class Connection:
         first try in vain, for mostly there is nothing yet.
         """
         if self._readable is not None:
-            _GEVENT.get_hub().wait(self._readable)
+            try:
+                _GEVENT.get_hub().wait(self._readable)
+            except OSError:  # the socket was closed under who waits
+                return b""
         return self._read(size)
 
     def _read(self, size: int) -> bytes:

@@ -3,19 +3,15 @@
 A process is patched as a whole or not at all, so each test runs a small program of its own.
 """
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from dev.postgres import Postgres
+from tests.factories.patched import run_patched
 
 pytestmark = pytest.mark.once  # has a server of its own
 
-PROJECT = Path(__file__).resolve().parents[3]
 SOON_SECONDS = 20.0  # a program that still runs then has been hanging
 
 BEGINNING = """
@@ -51,17 +47,8 @@ def run(postgres: Postgres) -> Run:
     """Run a program in a patched process and return what it prints."""
 
     def run(program: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", BEGINNING + program, postgres.url.replace("+psycopg", "")],
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            capture_output=True,
-            text=True,
-            timeout=SOON_SECONDS,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        url = postgres.url.replace("+psycopg", "")
+        return run_patched(BEGINNING + program, url, seconds=SOON_SECONDS)
 
     return run
 
