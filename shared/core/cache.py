@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 SIZE = 4096
 TIMEOUT_SECONDS = 0.2
 OPEN_SECONDS = 2.0
+ABSENT_SECONDS = 5.0
 SEAL_LENGTH = 64
 
 
@@ -58,6 +59,7 @@ class Cache:
         self._keyring = keyring
         self.flights: SingleFlight[Any] = SingleFlight()
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._absent: OrderedDict[tuple[str, str], float] = OrderedDict()  # until when L2 is believed to have none
         self._lock = threading.Lock()
         self._open_until = 0.0
         self._client = quick_client(redis_url, timeout=TIMEOUT_SECONDS)
@@ -101,11 +103,15 @@ class Cache:
         return found
 
     def fetch(self, kind: str, id_: str) -> dict[str, Any] | None:
-        """Return what L2 has, or None. Waits 0.2 s at most, and not at all for 2 s after Redis did not answer."""
-        if time.monotonic() < self._open_until:
+        """Return what L2 has, or None. Waits 0.2 s at most, and not at all for 2 s after Redis did not answer, or 5 s
+        after it had none: a crowd that comes before anybody has read it from the database asks once."""
+        now = time.monotonic()
+        if now < self._open_until or now < self._absent.get((kind, id_), 0.0):
             return None
         try:
             raw: Any = self._client.get(redis_key(kind, id_))
+            if raw is None:
+                self._note_absent(kind, id_)
             found = None if raw is None else self._open(raw)
         except (redis.RedisError, OSError, ValueError) as broken:
             self._open_until = time.monotonic() + OPEN_SECONDS
@@ -113,6 +119,14 @@ class Cache:
             return None
         CACHE_LOOKUPS.labels(kind, "l2", "hit" if found is not None else "miss").inc()
         return found if isinstance(found, dict) else None
+
+    def _note_absent(self, kind: str, id_: str) -> None:
+        """Keep in mind that L2 has none. Apart from the entries: strangers name as many meetings as they like."""
+        with self._lock:
+            self._absent[kind, id_] = time.monotonic() + ABSENT_SECONDS
+            self._absent.move_to_end((kind, id_))
+            while len(self._absent) > self._size:
+                self._absent.popitem(last=False)
 
     def store(self, kind: str, entries: Mapping[str, dict[str, Any]]) -> None:
         """Write entries to L2, by id, in one round trip. For workers. Raises what the client raises."""

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from dev.valkey import Valkey
 from shared.core import cache as module
-from shared.core.cache import Cache, redis_key
+from shared.core.cache import ABSENT_SECONDS, Cache, redis_key
 from shared.core.ids import new_id
 from shared.core.keyring import Keyring
 
@@ -133,6 +133,27 @@ def test_what_is_sealed_but_no_json_opens_the_circuit_and_is_not_returned(
 ):
     client.set(redis_key("policy", id_), cache._seal(b"{"))
     assert cache.fetch("policy", id_) is None
+
+
+def test_what_redis_does_not_have_is_not_asked_for_again_at_once(
+    cache: Cache, id_: str, monkeypatch: pytest.MonkeyPatch
+):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert cache.fetch("policy", id_) is None
+    cache.store("policy", {id_: {"version": 3}})
+    now[0] += ABSENT_SECONDS - 0.1
+    assert cache.fetch("policy", id_) is None
+    now[0] += 0.1
+    assert cache.fetch("policy", id_) == {"version": 3}
+
+
+def test_strangers_who_name_what_is_not_there_push_nothing_out(valkey: Valkey):
+    cache = Cache(valkey.url, 60, KEYRING, size=2)
+    cache.put("k", "a", 1, "a")
+    for _ in range(5):
+        assert cache.fetch("k", new_id()) is None
+    assert (cache.get("k", "a", 1), len(cache._absent)) == ("a", 2)
 
 
 # --- when Redis does not answer -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from shared.core import ledger
 from shared.core.batching import Held, NotTogether
@@ -23,6 +23,7 @@ from shared.policies import service as policies
 from shared.policies.errors import MaxParticipantsReached
 from shared.runtime import Runtime
 from tests.factories.scene import UNKNOWN, Scene, change_place
+from tests.factories.statements import statements_of
 from tests.unit.participants.test_entering import open_stays, seats
 
 
@@ -255,26 +256,11 @@ def test_thirty_ask_with_no_more_statements_than_three(scene: Scene) -> None:
         for actor in actors[::3]:
             has_left(scene, meeting_ids[0], actor)
         asking = [ask(meeting_ids[n % 3], actor) for n, actor in enumerate(actors)]
-        with counted(scene.runtime) as statements:
+        with statements_of(scene.runtime) as statements:
             outcomes = join_all(scene, *asking)
         assert kinds(outcomes) == [Admission] * people
         counts.append(len(statements))
     assert counts[0] == counts[1] <= 12
-
-
-@contextmanager
-def counted(runtime: Runtime) -> Iterator[list[str]]:
-    """Yield the statements that are run meanwhile."""
-    statements: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        statements.append(statement)
-
-    event.listen(runtime.database.engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(runtime.database.engine, "before_cursor_execute", note)
 
 
 def test_stays_begin_at_each_ones_own_event(scene: Scene) -> None:

@@ -12,6 +12,7 @@ from shared.participants.models import JOINED, LEFT, WAITING, Participant, parti
 from shared.realtime import presence
 from shared.realtime.presence import Socket
 from shared.runtime import Runtime
+from tests.factories.statements import statements_of
 from tests.factories.world import Person, World
 from tests.fakes.clock import FakeClock
 
@@ -94,6 +95,25 @@ def test_the_last_connection_that_closes_makes_reconnecting_and_the_next_one_con
     assert (place.row().presence, place.row().disconnected_at) == ("reconnecting", at)
     assert place.open()[1] == [("connection_status", "connected")]
     assert (place.row().presence, place.row().disconnected_at) == ("connected", None)
+
+
+def test_people_of_many_meetings_are_lost_and_come_back_with_no_more_statements_than_those_of_two(
+    timed: Runtime, world: World, clock: FakeClock
+) -> None:
+    counts = []
+    for meetings in (2, 6):
+        places = [Place(timed, world, clock) for _ in range(meetings)]
+        sockets = [Socket(place.open()[0], place.meeting_id, place.id) for place in places]
+        with statements_of(timed) as statements, timed.transaction() as tx:
+            heartbeat.connections_closed(tx, sockets)
+        assert told(tx) == [("connection_status", "reconnecting")] * meetings
+        assert {entry.meeting_id for entry in tx.entries} == {place.meeting_id for place in places}
+        again = [Socket(new_id(), place.meeting_id, place.id) for place in places]
+        with statements_of(timed) as more, timed.transaction() as tx:
+            heartbeat.connections_opened(tx, places[0].process, again)
+        assert told(tx) == [("connection_status", "connected")] * meetings
+        counts.append((len(statements), len(more)))
+    assert counts[0] == counts[1]
 
 
 def test_after_the_grace_and_not_before_a_person_without_a_connection_has_left(place: Place) -> None:
