@@ -90,7 +90,6 @@ def make_celery(redis_url: str) -> Celery:
         task_publish_retry=False,
         worker_prefetch_multiplier=1,
         worker_soft_shutdown_timeout=20.0,
-        worker_enable_soft_shutdown_on_idle=True,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=True,

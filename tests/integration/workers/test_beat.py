@@ -9,7 +9,7 @@ import pytest
 from shared.core.ids import new_id
 from shared.core.vitals import WORKER, vitals
 from tests.integration.workers.conftest import Ground, eventually
-from tests.integration.workers.jobs import Work
+from tests.integration.workers.jobs import Count, Work
 
 REDBEAT = "redbeat.RedBeatScheduler"
 TAKEOVER_SECONDS = 20
@@ -96,6 +96,18 @@ def test_a_worker_told_to_stop_finishes_its_task_or_gives_it_back(
     else:
         ground.are_done(ids, 10)
         assert written(file) == ["began", "began", "ended"]
+
+
+def test_a_worker_with_nothing_in_hand_stops_at_once(ground: Ground) -> None:
+    """Nobody waits twenty seconds for nothing when workers are replaced."""
+    name = f"idle-{new_id()}"
+    with ground.only(name, REMAP_SIGTERM="SIGQUIT"):
+        ground.are_done(ground.enqueue(Count(label=name)), 20)
+        time.sleep(1)  # it hears of the end a moment after the database does
+        process = ground.stack.processes[name]
+        process.terminate()
+        assert process.wait(15) == 0
+    assert "Traceback" not in ground.stack.log_of(name)
 
 
 def test_a_beat_told_to_stop_ends_cleanly(ground: Ground) -> None:
