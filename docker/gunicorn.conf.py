@@ -6,6 +6,7 @@
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 ROLES = {"all": "gevent", "rest": "gthread", "ws": "gevent"}
@@ -27,8 +28,9 @@ if _role == "rest" and "HTTP_MAX_WAITING" not in os.environ:
     _at_work = int(os.environ.get("HTTP_MAX_IN_FLIGHT") or "8")
     raw_env = [f"HTTP_MAX_WAITING={max(0, threads - _at_work - SPARE_THREADS)}"]
 # Who is in a meeting feels a delay of 30 ms, who waits for an answer does not: on a core that both share, sockets go
-# first.
+# first. Linux weighs sessions against each other before the processes in them, where it has such groups (autogroup).
 REST_NICENESS = 10
+_SESSION_NICENESS = Path("/proc/self/autogroup")
 worker_connections = 10_000  # counts WebSockets; at the cap even health checks hang, so WS_MAX_CONNECTIONS is lower
 
 # Never preload. psycopg chooses its wait function when it is imported; imported in the arbiter, before gevent has
@@ -67,9 +69,17 @@ def post_worker_init(worker):
     from web.realtime import drain, garbage
 
     if _role == "rest":
-        os.nice(REST_NICENESS)
+        let_sockets_go_first()
     drain.install(worker)
     garbage.install(worker)
+
+
+def let_sockets_go_first():
+    """Be nice to the processes that hold sockets; for a worker of the role `rest`."""
+    os.nice(REST_NICENESS)
+    if os.getsid(0) == os.getppid():  # the session is gunicorn's own, and not somebody's shell
+        with suppress(OSError):  # no such groups here, or somebody has just said it
+            _SESSION_NICENESS.write_text(str(REST_NICENESS))
 
 
 def child_exit(server, worker):

@@ -56,6 +56,10 @@ def test_rest_and_ws_are_apart_and_from_the_image_of_all(services: dict[str, dic
     assert len({services[name]["image"] for name in PRODUCT}) == 1
 
 
+def test_where_cores_are_short_sockets_go_before_requests(services: dict[str, dict[str, Any]]) -> None:
+    assert services["rest"]["cpu_shares"] < services["ws"].get("cpu_shares", 1024)
+
+
 def test_the_product_runs_in_production_mode_after_its_migrations(services: dict[str, dict[str, Any]]) -> None:
     for name in PRODUCT:
         environment = services[name]["environment"]

@@ -1,6 +1,8 @@
 """docker/gunicorn.conf.py, executed as gunicorn does."""
 
 import runpy
+import subprocess
+import sys
 from dataclasses import Field, fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +70,31 @@ def test_no_preload_and_no_control_socket(monkeypatch: pytest.MonkeyPatch) -> No
     config = read(monkeypatch)
     assert config["preload_app"] is False
     assert config["control_socket_disable"] is True
+
+
+GROUP = Path("/proc/self/autogroup")
+# As gunicorn does: the arbiter forks, and the worker tells how nice it is, and its session.
+ARBITER = f"""
+import os, pathlib, runpy, sys
+if os.fork() == 0:
+    runpy.run_path(sys.argv[1])["let_sockets_go_first"]()
+    group = pathlib.Path("{GROUP}")
+    print(os.nice(0), group.read_text().split()[-1] if group.exists() else "none", flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def niceness(*shell: str) -> list[str]:
+    """Have an arbiter start a worker, in a session of its own or in that of a shell; return what the worker tells."""
+    command = [*shell, sys.executable, "-c", ARBITER, str(CONFIG)]
+    return subprocess.run(command, start_new_session=True, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_rest_lets_sockets_of_other_sessions_go_first_but_does_not_slow_down_somebodys_shell() -> None:
+    weighs_sessions = GROUP.exists()
+    assert niceness() == ["10", "10" if weighs_sessions else "none"]
+    assert niceness("sh", "-c", '"$@"; true', "sh") == ["10", "0" if weighs_sessions else "none"]
 
 
 def test_a_dead_worker_leaves_no_live_gauges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
