@@ -27,7 +27,7 @@ from shared.participants.membership import Membership, memberships_by_id
 from shared.participants.models import Participant
 from shared.participants.queries import audible_streams
 from shared.participants.tickets import check_listener
-from shared.realtime import presence
+from shared.realtime import close_codes, presence
 from shared.realtime.presence import Socket
 from shared.runtime import Runtime
 from web.realtime.connection import Connection
@@ -65,6 +65,7 @@ class Attendance:
         self._hub = hub
         self._openings: Batcher[_Newcomer, Entry] = Batcher(self._admit_all)
         self._leaving: dict[str, Socket] = {}
+        self._lost: Batcher[Socket, None] = Batcher(self._remove, SEE_OFF_BATCH)
 
     def enter(self) -> None:
         """Take the process's lease, before its first connection. Raises ServiceUnavailable."""
@@ -108,8 +109,16 @@ class Attendance:
         ]
 
     def closed(self, connection: Connection) -> None:
-        """Have a connection removed from the database, soon: see `see_off`."""
-        self._leaving[connection.id] = _socket_of(connection)
+        """Have a connection removed from the database, soon: see `see_off`.
+
+        Who had been silent for too long is removed before this returns, with others like them: of the time in which
+        everybody is to know nothing is left by then (F22), and nobody is expected back in a moment.
+        """
+        socket = self._leaving[connection.id] = _socket_of(connection)
+        if connection.close_code == close_codes.STALE:
+            (outcome,) = self._lost.run_all([socket])
+            if outcome is not None:
+                log.warning("connection_not_signed_off_at_once", extra={"error": str(outcome)})
 
     def see_off(self) -> None:
         """Remove from the database the connections that have closed; to be run in a thread of its own.
@@ -133,11 +142,18 @@ class Attendance:
         """
         waiting = list(self._leaving.values())
         for start in range(0, len(waiting), SEE_OFF_BATCH):
-            sockets = waiting[start : start + SEE_OFF_BATCH]
-            busy = self._persist(partial(people.connections_closed, sockets=sockets))
-            for socket in sockets:
-                if socket.participant_id not in busy:
-                    del self._leaving[socket.id]
+            self._remove(waiting[start : start + SEE_OFF_BATCH])
+
+    def _remove(self, sockets: Sequence[Socket]) -> list[Exception | None]:
+        """Remove connections from the database; NotTogether stands for those whose owner's place somebody else holds.
+
+        Safe to repeat, also by two at a time.
+        """
+        busy = self._persist(partial(people.connections_closed, sockets=sockets))
+        for socket in sockets:
+            if socket.participant_id not in busy:
+                self._leaving.pop(socket.id, None)
+        return [NotTogether() if socket.participant_id in busy else None for socket in sockets]
 
     def _persist(self, step: Callable[[Transaction], T], runtime: Runtime | None = None) -> T:
         """Run a transaction, again when the database undid it because of another. Raises ServiceUnavailable."""
@@ -175,8 +191,8 @@ class Attendance:
         for connection in here:
             if connection.participant_id in busy:
                 self._persist(partial(self._enter, connection), self._own)
-            if connection.id not in self._hub.connections:  # it went while it was entered
-                self.closed(connection)
+            if connection.id not in self._hub.connections:  # it went while it was entered; the lease waits for nobody
+                self._leaving[connection.id] = _socket_of(connection)
 
     def _enter(self, connection: Connection, tx: Transaction) -> None:
         people.connections_opened(tx, self.process_id, [_socket_of(connection)])

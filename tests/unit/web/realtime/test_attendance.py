@@ -1,6 +1,8 @@
 """Which connections a process holds, as the database has it: entered in time, removed soon, and in crowds."""
 
+import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from shared.core import ledger
 from shared.core.database import TransactionConflict
 from shared.core.errors import ServiceUnavailable
 from shared.identity.errors import TokenRevoked
@@ -302,6 +305,84 @@ def test_f23_who_drops_and_is_back_before_the_next_look_was_never_away(
     process.attendance.sign_off()
     with process.runtime.reading() as tx:
         assert tx.scalar(select(participants.c.presence).where(participants.c.id == person)) == "connected"
+
+
+def test_f22_who_was_silent_for_too_long_is_signed_off_at_once_and_who_only_hung_up_is_not(
+    process: Process, world: World
+) -> None:
+    process.attendance.enter()
+    silent, hung_up = crowd(process, world, 2)
+    for one in (silent, hung_up):
+        process.opened(one)
+    silent.connection.close(4408, "nothing heard from you")
+    for one in (silent, hung_up):
+        process.attendance.closed(one.connection)
+    assert count_of(process.runtime, silent.connection.participant_id) == 0
+    assert count_of(process.runtime, hung_up.connection.participant_id) == 1
+    assert [socket.id for socket in process.attendance._leaving.values()] == [hung_up.connection.id]
+
+
+@pytest.mark.parametrize("looks", [0, 1])  # of those each half second, at the same moment
+def test_f22_a_crowd_that_is_silent_is_signed_off_together_and_told_of_once(
+    process: Process, world: World, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    process.attendance.enter()
+    peers = crowd(process, world, 8)
+    for one in peers:
+        process.opened(one)
+        one.connection.close(4408)
+    persist, batches, gate = process.attendance._persist, [], threading.Event()
+
+    def persist_later(*args: Any) -> Any:
+        batches.append(1)
+        assert gate.wait(5)
+        return persist(*args)
+
+    monkeypatch.setattr(process.attendance, "_persist", persist_later)
+    threads = [threading.Thread(target=process.attendance.closed, args=(one.connection,)) for one in peers]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(process.attendance._lost._waiting.get(None, ())) == len(peers) - 1)
+    threads += [threading.Thread(target=process.attendance.sign_off) for _ in range(looks)]
+    for thread in threads[len(peers) :]:
+        thread.start()
+    wait_for(lambda: len(batches) == 1 + looks)
+    gate.set()
+    for thread in threads:
+        thread.join(10)
+    assert looks or len(batches) == 2  # the first one, and the others together
+    process.attendance.sign_off()
+    assert process.attendance._leaving == {}
+    assert times_told(process, peers) == [1] * 8
+
+
+def times_told(process: Process, peers: list[Peer]) -> list[int]:
+    """Return how often others were told that each of these is reconnecting."""
+    with process.runtime.reading() as tx:
+        rows = tx.all(select(ledger.events.c.data).where(ledger.events.c.type == "connection_status"))
+    told = Counter(json.loads(row.data)["participant_id"] for row in rows)
+    return [told[one.connection.participant_id] for one in peers]
+
+
+@pytest.mark.parametrize("trouble", [ServiceUnavailable(), RuntimeError("a bug")])
+def test_f22_who_could_not_be_signed_off_at_once_is_signed_off_later(
+    process: Process, seated: tuple[Person, str, str], monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    who, meeting_id, person = seated
+    process.attendance.enter()
+    peer = process.peer(meeting_id, person, actor=who.actor)
+    process.opened(peer)
+    peer.connection.close(4408)
+
+    def away(*_: Any, **__: Any) -> None:
+        raise trouble
+
+    with monkeypatch.context() as patched:
+        patched.setattr(people, "connections_closed", away)
+        process.attendance.closed(peer.connection)
+    assert count_of(process.runtime, person) == 1
+    process.attendance.sign_off()
+    assert count_of(process.runtime, person) == 0
 
 
 def test_a_lease_that_is_lost_is_entered_again_also_for_whom_somebody_held_meanwhile(

@@ -15,7 +15,7 @@ from shared.realtime import orders
 from shared.runtime import Runtime
 from tests.factories.world import World
 from tests.unit.web.realtime.wire import Peer, Stop, run_once, say, wait_for
-from web.realtime.heartbeat import PARTS, Heartbeat
+from web.realtime.heartbeat import PARTS, ROUND_SECONDS, Heartbeat
 from web.realtime.hub import Hub
 from web.realtime.recovery import Recovery
 
@@ -85,6 +85,58 @@ def test_p9_m26_a_silent_connection_is_closed_4408_and_cut_at_the_next_look(proc
     process.look(after=26.5)
     peer.read()
     assert (peer.close_code, peer.is_cut) == (4408, True)
+
+
+def test_f22_whose_time_ends_during_a_round_is_looked_at_in_every_part_of_it(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, silent = process.peer(), process.peer()
+    silent.connection.last_heard -= process.runtime.settings.heartbeat_timeout - ROUND_SECONDS
+    seen: list[list[Any]] = []
+    monkeypatch.setattr(process.heartbeat, "look_after", lambda connections, *_: seen.append(connections))
+    run_once(monkeypatch, process.heartbeat.watch, PARTS)
+    assert len(seen) == PARTS
+    assert all(silent.connection in part for part in seen)
+    assert sum(fresh.connection in part for part in seen) == 1
+
+
+def test_f22_a_silent_connection_is_cut_within_a_fifth_of_a_second_of_its_time_and_not_before(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = process.peer()
+    timeout = process.runtime.settings.heartbeat_timeout
+    watching = threading.Thread(target=lambda: run_until_stopped(process.heartbeat), daemon=True)
+    watching.start()
+    time.sleep(0.7)  # in the middle of a round
+    peer.connection.last_heard = time.monotonic() - timeout + 2 * ROUND_SECONDS
+    ends = peer.connection.last_heard + timeout
+    while not peer.is_cut:
+        peer.read(0.01)
+        assert time.monotonic() < ends + 2
+    assert ends < time.monotonic() < ends + 0.2
+    assert peer.close_code == 4408
+    monkeypatch.setattr(process.hub, "everyone", stop)
+    watching.join(3)
+    assert not watching.is_alive()
+
+
+def run_until_stopped(heartbeat: Heartbeat) -> None:
+    with suppress(Stop):
+        heartbeat.watch()
+
+
+def stop() -> None:
+    raise Stop
+
+
+def test_f22_who_is_heard_again_just_in_time_stays(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = process.peer()
+    peer.connection.last_heard -= process.runtime.settings.heartbeat_timeout - ROUND_SECONDS
+    assert process.heartbeat.fading(process.hub.everyone(), time.monotonic()) == [peer.connection]
+    peer.connection.last_heard = time.monotonic()
+    process.look()
+    assert process.heartbeat.fading(process.hub.everyone(), time.monotonic()) == []
+    assert peer.connection.close_code is None
 
 
 def test_s74_an_expired_token_closes_4401(process: Process) -> None:
