@@ -1,19 +1,21 @@
 """Reading chat (contract 7): which messages somebody may see, and how they are numbered for them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, and_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select
 
 from shared.chat.models import Message, messages
 from shared.core.errors import NotFound
 from shared.core.ids import is_id
+from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.participants.membership import get_permitted
-from shared.participants.models import Participant
+from shared.participants.models import Participant, participants
 from shared.participants.permissions import CHAT_READ
-from shared.participants.queries import was_there
+from shared.participants.queries import somebody_was_there, was_there
 
 
 def get_message(tx: Transaction, me: Participant, message_id: str, *, lock: bool = False) -> Message:
@@ -26,16 +28,44 @@ def get_message(tx: Transaction, me: Participant, message_id: str, *, lock: bool
         query = _readable(me).where(messages.c.id == message_id)
         row = tx.first(query.with_for_update(of=messages, key_share=True) if lock else query)
     if row is None:
-        raise NotFound("There is no such message.")
+        raise no_such_message()
     return Message.of(row)
 
 
+def no_such_message() -> NotFound:
+    """Return the refusal that names a message nobody may know of."""
+    return NotFound("There is no such message.")
+
+
 def _readable(me: Participant) -> Select[Any]:
-    mine = or_(messages.c.sender_id == me.id, messages.c.recipient_id == me.id)
-    public = and_(
-        messages.c.recipient_id.is_(None), or_(messages.c.sender_id == me.id, was_there(me, messages.c.position))
+    visible = _visible_to(me.id, was_there(me, messages.c.position))
+    return select(messages).where(messages.c.meeting_id == me.meeting_id, visible)
+
+
+def _visible_to(whose: Any, was_inside: ColumnElement[bool]) -> ColumnElement[bool]:
+    mine = or_(messages.c.sender_id == whose, messages.c.recipient_id == whose)
+    return or_(mine, and_(messages.c.recipient_id.is_(None), was_inside))
+
+
+_READABLE_TO = (
+    select(participants.c.id.label("reader"), messages.c.id.label("message"))
+    .join(participants, participants.c.meeting_id == messages.c.meeting_id)
+    .where(
+        one_of(participants.c.id, "readers"),
+        one_of(messages.c.id, "messages"),
+        _visible_to(participants.c.id, somebody_was_there(messages.c.position)),
     )
-    return select(messages).where(messages.c.meeting_id == me.meeting_id, or_(mine, public))
+)
+
+
+def readable(tx: Transaction, pairs: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Return those pairs of participant and message of which the one may read the other, as `get_message` finds it."""
+    wanted = {pair for pair in pairs if is_id(pair[1])}
+    if not wanted:
+        return set()
+    readers, message_ids = map(set, zip(*wanted, strict=True))
+    found = {(row.reader, row.message) for row in tx.all(_READABLE_TO, {"readers": readers, "messages": message_ids})}
+    return found & wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

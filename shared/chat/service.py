@@ -12,7 +12,7 @@ from shared.chat.models import Message, messages, reactions
 from shared.chat.queries import get_message, seen_by
 from shared.core import ledger, strict_json
 from shared.core.database import insert_rows
-from shared.core.errors import DomainError, InsufficientPermission, NotFound, ValidationFailed
+from shared.core.errors import InsufficientPermission, NotFound, ValidationFailed
 from shared.core.ids import new_id
 from shared.core.messages import MeetingEvent
 from shared.core.streams import meeting_stream, personal_stream
@@ -21,12 +21,13 @@ from shared.identity.actor import Actor
 from shared.meetings.queries import get_meeting
 from shared.meetings.service import check_running
 from shared.participants.errors import ParticipantNotFound
-from shared.participants.membership import Membership, check_permitted, get_permitted, memberships_by_id
+from shared.participants.membership import Membership, check_permitted, get_permitted
 from shared.participants.models import Participant
 from shared.participants.permissions import CHAT_DELETE, CHAT_DELETE_ANY, CHAT_SEND, POLICY_HOST_ONLY, demand, may
 from shared.participants.queries import get_participant
 from shared.policies.cache import get_policy
 from shared.policies.errors import ChatDisabled, FileSharingDisabled
+from shared.policies.models import Policy
 from shared.policies.remedies import refusal
 from shared.policies.service import permits
 
@@ -57,10 +58,15 @@ def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> T
     Raises MeetingNotFound, MeetingNotActive, MeetingEnded, NotInside, ChatDisabled, FileSharingDisabled,
     ParticipantNotFound (recipient), NotFound (reply_to), ValidationFailed (to oneself).
     """
-    membership = _writer(tx, meeting_id, actor)
-    draft = _draft(tx, membership, wish)
+    membership = get_permitted(tx, meeting_id, actor, CHAT_SEND)
+    check_wish(membership, get_policy(tx, membership.meeting), wish)
+    me = membership.me
+    recipient = _recipient(tx, me, wish.recipient_id)
+    if wish.reply_to is not None:
+        get_message(tx, me, wish.reply_to)
+    draft = draft_of(tx, me, wish, recipient)
     if draft.recipient_id is None:
-        return _publish(tx, [(draft, actor)])[0]
+        return publish(tx, [(draft, actor)])[0]
     told = _tell(tx, draft, actor, lambda m, to: MessagePosted(**_common(m, actor), listener_id=to))
     mine = told[draft.sender_id]
     head = _meeting_head(tx, meeting_id)
@@ -69,44 +75,8 @@ def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> T
     return Told(message, mine)
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
-    """What one of several people wants to say to all. `participant_id` is the place of `actor` in the meeting."""
-
-    actor: Actor
-    participant_id: str
-    wish: MessageWish
-
-
-def post_all(tx: Transaction, posts: Sequence[Post]) -> list[Told | DomainError]:
-    """Write public messages of several people into the chat of one meeting, in this order, as `post` writes each.
-
-    Returns for each what `post` returns or raises. One more costs a tenth of a transaction of its own: the stream's
-    row is taken once, and so is the commit.
-    """
-    members = memberships_by_id(tx, {one.participant_id for one in posts})
-    outcomes: list[Told | DomainError | None] = []
-    drafts: list[tuple[Message, Actor]] = []
-    for one in posts:
-        try:
-            membership = members[one.participant_id]
-            _check_writer(tx, membership)
-            drafts.append((_draft(tx, membership, one.wish), one.actor))
-            outcomes.append(None)
-        except DomainError as refusal:
-            outcomes.append(refusal)
-    told = iter(_publish(tx, drafts))
-    return [next(told) if outcome is None else outcome for outcome in outcomes]
-
-
-def _draft(tx: Transaction, membership: Membership, wish: MessageWish) -> Message:
-    """Return what is to be written, without its numbers. Raises what keeps it from being written."""
-    me = membership.me
-    if wish.message_type == "file" and not get_policy(tx, membership.meeting).enable_file_sharing:
-        raise refusal(FileSharingDisabled, "enable_file_sharing")
-    recipient = _recipient(tx, me, wish.recipient_id)
-    if wish.reply_to is not None:
-        get_message(tx, me, wish.reply_to)
+def draft_of(tx: Transaction, me: Participant, wish: MessageWish, recipient: Participant | None = None) -> Message:
+    """Return what somebody wants to write, without its numbers."""
     return Message(
         id=new_id(),
         meeting_id=me.meeting_id,
@@ -126,8 +96,11 @@ def _draft(tx: Transaction, membership: Membership, wish: MessageWish) -> Messag
     )
 
 
-def _publish(tx: Transaction, drafts: Sequence[tuple[Message, Actor]]) -> list[Told]:
-    """Tell all what was written, and keep it."""
+def publish(tx: Transaction, drafts: Sequence[tuple[Message, Actor]]) -> list[Told]:
+    """Tell all what was written, in whichever meetings, and keep it. Emits MessagePosted for each, in this order.
+
+    Raises StreamClosed when one of the meetings is over.
+    """
     positions = tx.emit_all([MessagePosted(**_common(draft, actor)) for draft, actor in drafts])
     told = [
         Told(replace(draft, seq=at.seq, position=at.seq), at) for (draft, _), at in zip(drafts, positions, strict=True)
@@ -147,16 +120,24 @@ def _common(message: Message, actor: Actor) -> dict[str, Any]:
 
 def _writer(tx: Transaction, meeting_id: str, actor: Actor) -> Membership:
     membership = get_permitted(tx, meeting_id, actor, CHAT_SEND)
-    _check_writer(tx, membership)
+    _check_chat(membership.me, get_policy(tx, membership.meeting))
     return membership
 
 
-def _check_writer(tx: Transaction, membership: Membership) -> None:
-    check_permitted(membership, CHAT_SEND)
-    if not permits(get_policy(tx, membership.meeting).chat_permissions, is_staff=may(membership.me, POLICY_HOST_ONLY)):
+def _check_chat(me: Participant, policy: Policy) -> None:
+    if not permits(policy.chat_permissions, is_staff=may(me, POLICY_HOST_ONLY)):
         raise refusal(ChatDisabled, "chat_permissions")
-    if not membership.me.can_chat:
+    if not me.can_chat:
         raise refusal(ChatDisabled, "can_chat")
+
+
+def check_wish(membership: Membership, policy: Policy, wish: MessageWish) -> None:
+    """Raise what keeps somebody from writing such a thing, whomever to: MeetingNotFound, MeetingNotActive,
+    MeetingEnded, InvalidMeetingState, NotInside, ChatDisabled, FileSharingDisabled."""
+    check_permitted(membership, CHAT_SEND)
+    _check_chat(membership.me, policy)
+    if wish.message_type == "file" and not policy.enable_file_sharing:
+        raise refusal(FileSharingDisabled, "enable_file_sharing")
 
 
 def _recipient(tx: Transaction, me: Participant, recipient_id: str | None) -> Participant | None:

@@ -4,7 +4,7 @@ The key's row is written in the transaction of the effect: either both are there
 transaction is open, a second one with the same key waits at the unique index, for LOCK_TIMEOUT_SECONDS at most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -32,7 +32,11 @@ idempotency_keys = Table(
 
 
 class KeyTaken(Exception):
-    """The key was used before; what this transaction did must be undone, and the answer recalled."""
+    """A key was used before; what this transaction did must be undone, and the answer recalled. `requests` are those
+    whose keys they are, as far as that is known."""
+
+    def __init__(self, requests: Collection["Request"] = ()) -> None:
+        self.requests = requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +99,48 @@ def keep(tx: Transaction, request: Request, answer: str) -> None:
 
 
 def keep_all(tx: Transaction, kept: Sequence[tuple[Request, str]]) -> None:
-    """Do as `keep` for several requests. Raises KeyTaken when any of the keys was used before, or stands here twice."""
-    rows = [
-        {
-            "digest": _digest(tx, request),
+    """Do as `keep` for several requests. Raises KeyTaken when any of the keys was used before, however long ago, or
+    stands here twice."""
+    _enter_all(tx, [(request, None, answer) for request, answer in kept])
+
+
+def finish_all(tx: Transaction, answers: Sequence[tuple[Request, StoredAnswer]]) -> None:
+    """Enter keys and answers at once, as the last step of the work: what `begin` and `finish` do for each.
+
+    Raises KeyTaken as `keep_all`, and when another transaction keeps a key for too long.
+    """
+    try:
+        _enter_all(tx, [(request, answer.status, tx.keyring.encrypt(answer.body)) for request, answer in answers])
+    except exc.DBAPIError as broken:
+        if isinstance(translate(broken), LockTimeout):
+            raise KeyTaken([request for request, _ in answers]) from None
+        raise
+
+
+_NEW = {
+    dialect: insert_for(dialect, idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.digest)
+    for dialect in ("postgresql", "sqlite")
+}
+
+
+def _enter_all(tx: Transaction, entries: Sequence[tuple[Request, int | None, str]]) -> None:
+    """Insert keys, in their order: two who insert the same ones do not wait for each other in a circle."""
+    rows = {
+        _digest(tx, request): {
             "body_digest": tx.keyring.digest("idempotency-body", request.body),
             "created_at": tx.now,
+            "status": status,
             "answer": answer,
         }
-        for request, answer in kept
-    ]
-    new = tx.insert(idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.digest)
-    if rows and len(tx.all(new, rows)) != len(rows):
-        raise KeyTaken
+        for request, status, answer in entries
+    }
+    if not entries:
+        return
+    values = [{"digest": digest, **row} for digest, row in sorted(rows.items())]
+    found = tx.all(_NEW[tx.connection.dialect.name], values if len(values) > 1 else values[0])
+    entered = {row.digest for row in found}
+    if len(entered) < len(entries):
+        raise KeyTaken([request for request, *_ in entries if _digest(tx, request) not in entered])
 
 
 def recall(tx: Transaction, request: Request) -> str | None:

@@ -52,9 +52,12 @@ def lock_meeting(tx: Transaction, meeting_id: str) -> Meeting:
     return Meeting.of(row)
 
 
+# Which stream is that of a meeting, as the database puts its key together (shared.core.streams).
+OF_MEETING = streams.c.key == literal("m:").concat(meetings.c.id)
+
 _SEVERAL = MEETING.where(one_of(meetings.c.id, "meeting_ids")).order_by(meetings.c.id)
 _SEVERAL_LOCKED = _SEVERAL.with_for_update(of=meetings, key_share=True)
-_SEVERAL_FREE = _SEVERAL.join(streams, streams.c.key == literal("m:").concat(meetings.c.id)).with_for_update(
+_SEVERAL_FREE = _SEVERAL.join(streams, OF_MEETING).with_for_update(
     of=(meetings, streams), key_share=True, skip_locked=True
 )
 

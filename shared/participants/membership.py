@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import Row, Select, bindparam, select
 
 from shared.core.ids import is_id
+from shared.core.ledger import streams
 from shared.core.lists import one_of
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.models import users
 from shared.meetings.errors import MeetingNotFound
 from shared.meetings.models import Meeting, meetings
-from shared.meetings.queries import MEETING
+from shared.meetings.queries import MEETING, OF_MEETING
 from shared.meetings.service import check_running
 from shared.participants.errors import NotInside
 from shared.participants.models import DENIED, JOINED, REMOVED, STAFF, WAITING, Participant, participants
@@ -109,14 +110,26 @@ def memberships_by_id(tx: Transaction, participant_ids: Collection[str]) -> dict
     return {one.me.id: one for one in found}
 
 
-def memberships_by_user(tx: Transaction, pairs: Collection[tuple[str, str]]) -> dict[tuple[str, str], Membership]:
-    """Return places in meetings by pairs of meeting and user, whatever their status. Malformed ids find nothing."""
+_MEMBERSHIPS_TO_TELL = _MEMBERSHIPS_BY_USER.join(streams, OF_MEETING).with_for_update(
+    of=streams, key_share=True, skip_locked=True
+)
+
+
+def memberships_by_user(
+    tx: Transaction, pairs: Collection[tuple[str, str]], *, to_tell: bool = False
+) -> dict[tuple[str, str], Membership]:
+    """Return places in meetings by pairs of meeting and user, whatever their status. Malformed ids find nothing.
+
+    `to_tell` locks the streams of the meetings until the commit, without waiting: those where somebody else speaks at
+    this moment, and those that have no stream yet, are left out.
+    """
     wanted = [pair for pair in pairs if is_id(pair[0])]
     if not wanted:
         return {}
     # Of several, some may be in each other's meetings: those places are found too, and not asked for.
     meeting_ids, user_ids = map(set, zip(*wanted, strict=True))
-    found = map(_membership_of, tx.all(_MEMBERSHIPS_BY_USER, {"meetings": meeting_ids, "users": user_ids}))
+    query = _MEMBERSHIPS_TO_TELL if to_tell else _MEMBERSHIPS_BY_USER
+    found = map(_membership_of, tx.all(query, {"meetings": meeting_ids, "users": user_ids}))
     return {(one.meeting.id, one.me.user_id or ""): one for one in found}
 
 

@@ -134,12 +134,19 @@ def was_there(me: Participant, seq: ColumnElement[Any]) -> ColumnElement[bool]:
 
     Hosts and co-hosts answer for the whole meeting and see all of it.
     """
-    if me.role != ATTENDEE:
-        return seq >= 0
+    return seq >= 0 if me.role != ATTENDEE else _stayed(me.id, seq)
+
+
+def somebody_was_there(seq: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition of `was_there` for whoever the row of `participants` in the same query is."""
+    return or_(participants.c.role != ATTENDEE, _stayed(participants.c.id, seq))
+
+
+def _stayed(whose: Any, seq: ColumnElement[Any]) -> ColumnElement[bool]:
     return (
         select(stays.c.id)
         .where(
-            stays.c.participant_id == me.id,
+            stays.c.participant_id == whose,
             stays.c.entered_seq <= seq,
             or_(stays.c.left_seq.is_(None), stays.c.left_seq >= seq),
         )

@@ -1,13 +1,17 @@
 """Doors of chat (contract 7)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from flask_smorest import Blueprint
 
+from shared.chat import crowd
 from shared.chat import service as chat
+from shared.chat.crowd import Asking
 from shared.chat.queries import Page, history, seen_by
 from shared.chat.service import MessageWish, Reacted, Told
-from shared.core.errors import InsufficientPermission, NotFound
+from shared.core.batching import NotTogether
+from shared.core.errors import DomainError, InsufficientPermission, NotFound
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.meetings.errors import InvalidMeetingState, MeetingEnded, MeetingNotActive, MeetingNotFound
@@ -18,12 +22,21 @@ from web.chat.schemas import EditRequest, EmojiRequest, HistoryQuery, MessageReq
 from web.http.door import door
 from web.http.pagination import cut, decode_cursor, encode_cursor, number_in, pagination
 from web.http.reply import Reply
+from web.http.together import Asked
 
 blueprint = Blueprint(
     "chat", __name__, url_prefix="/api/v1/meetings/<meeting_id>/chat", description="Messages, public and private"
 )
 
 _WRITING = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState, NotInside, ChatDisabled)
+
+
+def _post_together(
+    tx: Transaction, asked: Sequence[Asked], *, waits: bool
+) -> Sequence[Reply | DomainError | NotTogether]:
+    asking = [Asking(one.path["meeting_id"], one.actor, MessageWish(**one.wanted)) for one in asked]
+    outcomes = crowd.post_in_several(tx, asking, waits=waits)
+    return [Reply(_view(one)) if isinstance(one, Told) else one for one in outcomes]
 
 
 @door(
@@ -33,6 +46,7 @@ _WRITING = (MeetingNotFound, MeetingNotActive, MeetingEnded, InvalidMeetingState
     permission=permissions.CHAT_SEND,
     takes=MessageRequest(),
     gives=MessageView(),
+    together=_post_together,
     status=201,
     limit="chat",
     message="Sent.",

@@ -5,9 +5,11 @@ from typing import Any
 
 from marshmallow import fields
 
+from shared.chat import crowd
 from shared.chat import service as chat
+from shared.chat.crowd import Post
 from shared.chat.events import MessageDeleted, MessageEdited, MessagePosted, MessageReacted
-from shared.chat.service import MessageWish, Post, Told
+from shared.chat.service import MessageWish, Told
 from shared.core.errors import DomainError
 from shared.core.transaction import Position, Transaction
 from shared.identity.actor import Actor
@@ -28,7 +30,7 @@ def send(tx: Transaction, actor: Actor, meeting_id: str, **wanted: Any) -> Posit
 def send_all(tx: Transaction, asks: Sequence[Ask]) -> list[Position | DomainError]:
     """Write messages that all can read."""
     posts = [Post(ask.sender.actor, ask.sender.participant_id, MessageWish(**ask.wanted)) for ask in asks]
-    return [one.position if isinstance(one, Told) else one for one in chat.post_all(tx, posts)]
+    return [one.position if isinstance(one, Told) else one for one in crowd.post_all(tx, posts)]
 
 
 class MessageData(MessageView):

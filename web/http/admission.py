@@ -217,7 +217,7 @@ def _enter(gate: Gate, key: str | None) -> None:
 
 def may_share() -> bool:
     """Tell whether the request at hand can be one that is done with others (web.http.together)."""
-    return "Authorization" in request.headers and "Idempotency-Key" not in request.headers
+    return "Authorization" in request.headers
 
 
 def work_alone() -> None:

@@ -31,7 +31,7 @@ from web.http.actor import actor_of, bearer, has_credential
 from web.http.admission import SHARING, may_share, work_alone
 from web.http.limits import client, count_message, limited
 from web.http.refusals import current_refusals
-from web.http.reply import Reply, failure_response, json_response, success_body
+from web.http.reply import Reply, failure_response, json_response, replay, success_body
 from web.http.runtime import current_runtime
 from web.http.schema import Empty, Schema
 from web.http.together import Together, Waiting, sharing
@@ -105,12 +105,12 @@ class Door:
 
     def _serve_together(self, together: Together, claims: Claims, path: dict[str, Any]) -> Response:
         try:
-            wanted = wanted_by(self.takes, self.query)
+            asked = Waiting(claims, path, wanted_by(self.takes, self.query), keyed_request(claims))
         except errors.DomainError:  # to be told to who is who they say: that is found out first
             return self._serve_alone(claims, path, None)
-        told = sharing(f"{self.method} {self.path}", together).do(Waiting(claims, path, wanted))
+        told = sharing(f"{self.method} {self.path}", together, self._answer_of).do(asked)
         if told is None:
-            return self._serve_alone(claims, path, wanted)
+            return self._serve_alone(claims, path, asked.wanted)
         g.actor = told.actor
         if isinstance(told.outcome, errors.DomainError):
             self.note(told.outcome, told.actor, path)
@@ -160,7 +160,7 @@ class Door:
             once = keyed_request(claims)
             stored = begin_once(tx, once) if once else None
             if stored is not None:
-                return _replay(stored), None
+                return replay(stored), None
             reply = self._reply(tx, actor, claims, path, wanted)
             response = self._respond(reply) if reply.refusal is None else failure_response(reply.refusal)
             if once:
@@ -187,10 +187,14 @@ class Door:
             return self.function(tx, None, **path, **wanted)
         return self.function(tx, actor, **path, **wanted)
 
-    def _respond(self, reply: Reply) -> Response:
+    def _respond(self, outcome: Reply | StoredAnswer) -> Response:
+        answer = outcome if isinstance(outcome, StoredAnswer) else self._answer_of(outcome)
+        return json_response(answer.body, answer.status)
+
+    def _answer_of(self, reply: Reply) -> StoredAnswer:
         data = reply.data if reply.data is None else self.gives.dump(reply.data, many=self.many)
         body = success_body(data, reply.message or self.message, code=reply.code, pagination=reply.pagination)
-        return json_response(body, reply.status or self.status)
+        return StoredAnswer(reply.status or self.status, body)
 
 
 # Every operation there is, in the order of declaration: what contract tests and the reference go through.
@@ -301,9 +305,3 @@ def _credential(made: Door, path: dict[str, Any]) -> Claims | None:
     except KeyNotAccepted as refusal:
         made.note(refusal, Actor(name="", user_id=refusal.owner_id), path)
         raise
-
-
-def _replay(stored: StoredAnswer) -> Response:
-    response = json_response(stored.body, stored.status)
-    response.headers["Idempotency-Replayed"] = "true"
-    return response

@@ -7,6 +7,7 @@ from flask import Response, g
 
 from shared.core import strict_json
 from shared.core.errors import DomainError
+from shared.core.idempotency import StoredAnswer
 from shared.realtime.envelope import timestamp
 from web.http.runtime import current_runtime
 
@@ -62,6 +63,13 @@ def json_response(body: bytes, status: int) -> Response:
     response = Response(body, status=status, content_type="application/json")
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def replay(stored: StoredAnswer) -> Response:
+    """Return the response to a request that was done before."""
+    response = json_response(stored.body, stored.status)
+    response.headers["Idempotency-Replayed"] = "true"
     return response
 
 

@@ -1,14 +1,14 @@
 """Requests of one operation that come at the same time share a transaction (docs/adr/0012).
 
-Only those of accounts with a session, and without an Idempotency-Key: the rest go alone, and so does whoever the
-operation cannot do with the others.
+Only those of accounts with a session: the rest go alone, and so does whoever the operation cannot do with the others.
+Idempotency keys are entered with the answers, all in one statement when the work is done. Who sends one that was used
+before is undone there and goes alone, where it is recalled; so does who is refused, for it may have been done before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from flask import current_app
 from sqlalchemy.exc import IntegrityError
@@ -16,6 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from shared.core.batching import Batcher, Held, NotTogether
 from shared.core.database import LockTimeout, TransactionConflict
 from shared.core.errors import DomainError
+from shared.core.idempotency import KeyTaken, StoredAnswer, finish_all
+from shared.core.idempotency import Request as KeyedRequest
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
 from shared.identity.errors import TokenRevoked
@@ -30,12 +32,13 @@ LIMIT = 32
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A request among those that came at the same time: who says they ask, the fields of its path, and those of its
-    body and query."""
+    """A request among those that came at the same time: who says they ask, the fields of its path, those of its body
+    and query, and under which key it may be sent again."""
 
     claims: Claims
     path: dict[str, Any]
     wanted: dict[str, Any]
+    once: KeyedRequest | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,53 +63,52 @@ class Together(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What became of a request that was done with others: who asked, and the reply or the refusal."""
+    """What became of a request that was done with others: who asked, and the reply, the refusal, or the answer that is
+    kept under its key."""
 
     actor: Actor | None
-    outcome: Reply | DomainError
+    outcome: Reply | StoredAnswer | DomainError
 
 
-class _Apart(Enum):
-    """What a request is told that was not done with the others."""
-
-    ALONE = auto()
-    HELD = auto()
+_Outcome = Told | Literal["alone", "held"]  # it was not done with the others
+_AnswerOf = Callable[[Reply], StoredAnswer]
 
 
 class Sharing:
-    """Shares transactions of one operation in one process.
+    """Shares transactions of one operation in one process; `answer_of` makes the answer of a reply.
 
     First with whoever else comes, without waiting for anything that is locked: a meeting that is held up must not hold
     up the others. What was locked is waited for by all of the same `path` together.
     """
 
-    def __init__(self, runtime: Runtime, together: Together) -> None:
+    def __init__(self, runtime: Runtime, together: Together, answer_of: _AnswerOf) -> None:
         self._runtime = runtime
         self._together = together
-        self._at_once: Batcher[Waiting, Told | _Apart] = Batcher(partial(self._do, waits=False), LIMIT)
-        self._in_turn: Batcher[Waiting, Told | _Apart] = Batcher(
-            partial(self._do, waits=True), LIMIT, fail_together=True
-        )
+        self._answer_of = answer_of
+        self._at_once: Batcher[Waiting, _Outcome] = Batcher(partial(self._do, waits=False), LIMIT)
+        self._in_turn: Batcher[Waiting, _Outcome] = Batcher(partial(self._do, waits=True), LIMIT, fail_together=True)
 
     def do(self, waiting: Waiting) -> Told | None:
         """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
         try:
             told = self._at_once.run(waiting)
-            if told is _Apart.HELD:
+            if told == "held":
                 told = self._in_turn.run(waiting, tuple(waiting.path.values()))
         except (NotTogether, TransactionConflict, IntegrityError):
             return None
         return told if isinstance(told, Told) else None
 
-    def _do(self, waiting: Sequence[Waiting], *, waits: bool) -> list[Told | _Apart]:
+    def _do(self, waiting: Sequence[Waiting], *, waits: bool) -> Sequence[_Outcome | NotTogether]:
         try:
             return self._transact(waiting, waits=waits)
+        except KeyTaken as taken:
+            return ["alone" if one.once in taken.requests else NotTogether() for one in waiting]
         except LockTimeout:
             if waits or len(waiting) == 1:
                 raise
             raise NotTogether from None  # one of them is held up by what is no meeting's
 
-    def _transact(self, waiting: Sequence[Waiting], *, waits: bool) -> list[Told | _Apart]:
+    def _transact(self, waiting: Sequence[Waiting], *, waits: bool) -> list[_Outcome]:
         with self._runtime.transaction() as tx:
             actors = find_actors(tx, {one.claims.reference for one in waiting})
             asked = {
@@ -115,19 +117,28 @@ class Sharing:
                 if (actor := actors.get(one.claims.reference)) is not None and actor.user_id == one.claims.subject
             }
             outcomes = self._together(tx, list(asked.values()), waits=waits) if asked else ()
-            done = dict(zip(asked, outcomes, strict=True))
-        return [
-            _told(asked[n].actor, done[n]) if n in done else Told(None, TokenRevoked()) for n in range(len(waiting))
-        ]
+            told: list[_Outcome] = [Told(None, TokenRevoked())] * len(waiting)
+            for (n, one), outcome in zip(asked.items(), outcomes, strict=True):
+                told[n] = self._told(one.actor, outcome, waiting[n].once)
+            finish_all(
+                tx,
+                [
+                    (one.once, became.outcome)
+                    for one, became in zip(waiting, told, strict=True)
+                    if one.once is not None and isinstance(became, Told) and isinstance(became.outcome, StoredAnswer)
+                ],
+            )
+        return told
+
+    def _told(self, actor: Actor, outcome: Reply | DomainError | NotTogether, once: KeyedRequest | None) -> _Outcome:
+        if isinstance(outcome, NotTogether):
+            return "held" if isinstance(outcome, Held) else "alone"
+        if once is None:
+            return Told(actor, outcome)
+        return Told(actor, self._answer_of(outcome)) if isinstance(outcome, Reply) else "alone"
 
 
-def _told(actor: Actor, outcome: Reply | DomainError | NotTogether) -> Told | _Apart:
-    if isinstance(outcome, NotTogether):
-        return _Apart.HELD if isinstance(outcome, Held) else _Apart.ALONE
-    return Told(actor, outcome)
-
-
-def sharing(name: str, together: Together) -> Sharing:
+def sharing(name: str, together: Together, answer_of: _AnswerOf) -> Sharing:
     """Return what shares the transactions of the operation `name` in this process."""
     every: dict[str, Sharing] = current_app.extensions.setdefault("parley-sharing", {})
-    return every.get(name) or every.setdefault(name, Sharing(current_runtime(), together))
+    return every.get(name) or every.setdefault(name, Sharing(current_runtime(), together, answer_of))

@@ -1,78 +1,22 @@
 """People who press join at the same time share transactions, and nobody is held up by a meeting that is (ADR 0012)."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from shared.core.database import LOCK_TIMEOUT_SECONDS
-from shared.meetings.queries import lock_meeting
 from tests.factories.scene import change_place
 from tests.factories.world import Answer, Person, World
 from tests.integration.http.answers import check_failure, check_success
+from tests.integration.http.crowds import Crowd, commits, gathering, held, waiting
 
-LONG = 30.0
-
-
-class Crowd:
-    """Requests that are on their way."""
-
-    def __init__(self) -> None:
-        self._threads: list[threading.Thread] = []
-        self._answers: dict[int, Answer] = {}
-
-    def send(self, call: Callable[[], Answer]) -> None:
-        """Send a request, and do not wait for its answer."""
-        number = len(self._threads)
-        thread = threading.Thread(target=lambda: self._answers.update({number: call()}), daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def answers(self) -> list[Answer]:
-        """Wait for all answers, and return them in the order of their requests."""
-        for thread in self._threads:
-            thread.join(LONG)
-        return [self._answers[number] for number in range(len(self._threads))]
-
-
-@contextmanager
-def held(world: World, meeting_id: str) -> Iterator[None]:
-    """Have the meeting's row locked by somebody else."""
-    with world.runtime.transaction() as tx:
-        lock_meeting(tx, meeting_id)
-        yield
-
-
-@contextmanager
-def commits(world: World) -> Iterator[list[int]]:
-    """Count the commits meanwhile."""
-    seen = [0]
-
-    def count(_connection: Any) -> None:
-        seen[0] += 1
-
-    event.listen(world.runtime.database.engine, "commit", count)
-    try:
-        yield seen
-    finally:
-        event.remove(world.runtime.database.engine, "commit", count)
+KEY = {"Idempotency-Key": "the first time"}
 
 
 def join(person: Person, meeting_id: str, **wish: Any) -> Callable[[], Answer]:
     return lambda: person.post(f"/meetings/{meeting_id}/join", wish)
-
-
-def waiting(world: World, count: int) -> None:
-    """Wait until so many requests wait for a meeting that somebody holds."""
-    in_turn = world.app.extensions["parley-sharing"]["POST /api/v1/meetings/<meeting_id>/join"]._in_turn
-    until = time.monotonic() + LONG
-    while sum(1 + len(queue) for queue in list(in_turn._waiting.values())) < count:
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 @pytest.mark.postgres_only
@@ -94,6 +38,25 @@ def test_who_waits_for_the_same_meeting_enters_together(world: World) -> None:
     events = host.get(f"/meetings/{meeting_id}/events").data
     joined = [one["data"]["user_id"] for one in events if one["type"] == "join"]
     assert sorted(joined) == sorted([host.id, *(person.id for person in people)])
+    assert host.get(f"/meetings/{meeting_id}/status").data["active_participants"] == 10
+
+
+def test_who_sends_a_key_enters_together_with_the_others_too(world: World) -> None:
+    host, people = world.person(), [world.person() for _ in range(9)]
+    meeting_id = world.meeting(host)
+    join(host, meeting_id)()
+    crowd = Crowd()
+    with commits(world) as seen:
+        with gathering(world, "join") as wait:
+            for number, person in enumerate(people, 1):
+                crowd.send(lambda person=person: person.post(f"/meetings/{meeting_id}/join", headers=KEY))  # type: ignore[misc]
+                wait(number)
+            before = seen[0]
+        for answer, person in zip(crowd.answers(), people, strict=True):
+            assert check_success(answer)["user_id"] == person.id
+        assert seen[0] - before <= 2
+    again = people[3].post(f"/meetings/{meeting_id}/join", headers=KEY)
+    assert (again.headers["Idempotency-Replayed"], again.body) == ("true", crowd.answers()[3].body)
     assert host.get(f"/meetings/{meeting_id}/status").data["active_participants"] == 10
 
 
