@@ -68,6 +68,11 @@ class Batcher(Generic[Item, Answer]):
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Turn[Item, Answer]]] = {}  # has a key as long as somebody works on it
 
+    def is_busy(self, key: Hashable = None) -> bool:
+        """Tell whether somebody works on this key."""
+        with self._lock:
+            return key in self._waiting
+
     def run(self, item: Item, key: Hashable = None) -> Answer:
         """Have an item done, with others of the same key if there are any; return its result. Raises what came of it.
 

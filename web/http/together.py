@@ -78,7 +78,8 @@ class Sharing:
     """Shares transactions of one operation in one process; `answer_of` makes the answer of a reply.
 
     First with whoever else comes, without waiting for anything that is locked: a meeting that is held up must not hold
-    up the others. What was locked is waited for by all of the same `path` together.
+    up the others. What was locked is waited for by all of the same `path` together, whom also those join who come
+    meanwhile: to find it locked once more, or to overtake, would help nobody.
     """
 
     def __init__(self, runtime: Runtime, together: Together, answer_of: _AnswerOf) -> None:
@@ -90,10 +91,11 @@ class Sharing:
 
     def do(self, waiting: Waiting) -> Told | None:
         """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
+        path = tuple(waiting.path.values())
         try:
-            told = self._at_once.run(waiting)
+            told = "held" if self._in_turn.is_busy(path) else self._at_once.run(waiting)
             if told == "held":
-                told = self._in_turn.run(waiting, tuple(waiting.path.values()))
+                told = self._in_turn.run(waiting, path)
         except (NotTogether, TransactionConflict, IntegrityError):
             return None
         return told if isinstance(told, Told) else None

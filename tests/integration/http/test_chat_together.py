@@ -15,7 +15,7 @@ from shared.core.idempotency import KEEP, idempotency_keys
 from tests.factories.scene import change_place
 from tests.factories.world import Answer, Person, World
 from tests.integration.http.answers import check_failure, check_success
-from tests.integration.http.crowds import Crowd, commits, gathering, held, waiting
+from tests.integration.http.crowds import Crowd, commits, gathering, held, sharing, waiting
 
 
 class Room:
@@ -204,6 +204,21 @@ def test_f16_a_meeting_that_is_held_up_holds_up_no_message_to_another_one(world:
         # Who holds it ends; the first who waits is alone, and the rest are one transaction.
         assert seen[0] - before <= 3
     assert sorted(stuck.said()) == free.said() == ["0", "1", "2", "3"]
+
+
+@pytest.mark.postgres_only
+def test_who_writes_where_others_wait_already_joins_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = Room(world, 3)
+    crowd = Crowd()
+    with held(world, room.id):
+        crowd.send(room.say(0, "0", "key"))
+        waiting(world, 1, "chat")
+        monkeypatch.setattr(sharing(world, "chat")._at_once, "_work", lambda _: 1 / 0)
+        for n in (1, 2):
+            crowd.send(room.say(n, f"{n}", "key"))
+            waiting(world, n + 1, "chat")
+    assert [answer.status for answer in crowd.answers()] == [201] * 3
+    assert room.said() == ["0", "1", "2"]
 
 
 @pytest.mark.postgres_only

@@ -87,6 +87,18 @@ def test_other_keys_do_not_wait() -> None:
     assert bench.got == {"a": "A", "b": "B"}
 
 
+def test_a_key_is_busy_as_long_as_somebody_works_on_it() -> None:
+    bench = Bench()
+    bench.gate.clear()
+    thread = threading.Thread(target=bench.call, args=("a", "k"))
+    thread.start()
+    wait_for(lambda: bench.batches)
+    assert (bench.batcher.is_busy("k"), bench.batcher.is_busy("other")) == (True, False)
+    bench.gate.set()
+    thread.join(5)
+    assert not bench.batcher.is_busy("k")
+
+
 def test_each_gets_its_own_refusal_and_who_cannot_go_together_goes_alone() -> None:
     bench = Bench()
     refusal = ValueError("no")
