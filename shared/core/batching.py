@@ -5,6 +5,7 @@ them go together in the next batch: the more there is to do, the less each costs
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
@@ -67,11 +68,11 @@ class Batcher(Generic[Item, Answer]):
         self._fail_together = fail_together
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, deque[_Turn[Item, Answer]]] = {}  # has a key as long as somebody works on it
+        self._since: dict[Hashable, float] = {}  # and so has this
 
-    def is_busy(self, key: Hashable = None) -> bool:
-        """Tell whether somebody works on this key."""
-        with self._lock:
-            return key in self._waiting
+    def since(self, key: Hashable = None) -> float | None:
+        """Return at which monotonic time the batch at hand of this key began; None when nobody works on it."""
+        return self._since.get(key)
 
     def run(self, item: Item, key: Hashable = None) -> Answer:
         """Have an item done, with others of the same key if there are any; return its result. Raises what came of it.
@@ -90,6 +91,7 @@ class Batcher(Generic[Item, Answer]):
             queue = self._waiting.get(key)
             if queue is None:
                 self._waiting[key] = deque()
+                self._since[key] = time.monotonic()
             else:
                 turn.prepare_to_wait()
                 queue.append(turn)
@@ -114,6 +116,7 @@ class Batcher(Generic[Item, Answer]):
         batch, items = [turn], list(turn.items)
         with self._lock:
             queue = self._waiting[key]
+            self._since[key] = time.monotonic()
             while queue and len(items) < self._limit:
                 batch.append(queue.popleft())
                 items += batch[-1].items
@@ -130,7 +133,7 @@ class Batcher(Generic[Item, Answer]):
                 if queue:
                     queue.popleft().wake()
                 else:
-                    del self._waiting[key]
+                    del self._waiting[key], self._since[key]
             for one in batch[1:]:
                 if one.outcomes is None:  # the leader was killed
                     one.outcomes = [NotTogether() for _ in one.items]

@@ -5,6 +5,7 @@ Idempotency keys are entered with the answers, all in one statement when the wor
 before is undone there and goes alone, where it is recalled; so does who is refused, for it may have been done before.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,8 @@ from web.http.runtime import current_runtime
 from web.http.tokens import Claims
 
 LIMIT = 32
+LANES = 8
+SLOW_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,9 @@ class Sharing:
     First with whoever else comes, without waiting for anything that is locked: a meeting that is held up must not hold
     up the others. What was locked is waited for by all of the same `path` together, whom also those join who come
     meanwhile: to find it locked once more, or to overtake, would help nobody.
+
+    A batch that takes long, since the database is far away or one in it waits for something after all, is not waited
+    for: who comes then goes in another lane, beside it. As long as batches are fast there is one lane.
     """
 
     def __init__(self, runtime: Runtime, together: Together, answer_of: _AnswerOf) -> None:
@@ -93,12 +99,18 @@ class Sharing:
         """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
         path = tuple(waiting.path.values())
         try:
-            told = "held" if self._in_turn.is_busy(path) else self._at_once.run(waiting)
+            told = "held" if self._in_turn.since(path) else self._at_once.run(waiting, self._lane())
             if told == "held":
                 told = self._in_turn.run(waiting, path)
         except (NotTogether, TransactionConflict, IntegrityError):
             return None
         return told if isinstance(told, Told) else None
+
+    def _lane(self) -> int:
+        """Return the first lane where nobody works, or not for long yet; else the one where they work longest."""
+        now = time.monotonic()
+        since = [self._at_once.since(lane) or now for lane in range(LANES)]
+        return next((lane for lane in range(LANES) if now - since[lane] < SLOW_SECONDS), since.index(min(since)))
 
     def _do(self, waiting: Sequence[Waiting], *, waits: bool) -> Sequence[_Outcome | NotTogether]:
         try:

@@ -55,9 +55,10 @@ def sharing(world: World, act: str) -> Sharing:
 
 @contextmanager
 def gathering(world: World, act: str) -> Iterator[Callable[[int], None]]:
-    """Hold back those who are the first to go, so that all who come meanwhile go together; yield what waits until so
-    many are there."""
-    batcher, began, gate = sharing(world, act)._at_once, threading.Event(), threading.Event()
+    """Hold back those who are the first to go, so that all who come meanwhile go together, however long that takes;
+    yield what waits until so many are there."""
+    shared, began, gate = sharing(world, act), threading.Event(), threading.Event()
+    batcher, lane = shared._at_once, shared._lane
     work = batcher._work
 
     def hold(batch: Any) -> Any:
@@ -71,11 +72,11 @@ def gathering(world: World, act: str) -> Iterator[Callable[[int], None]]:
             assert time.monotonic() < until
             time.sleep(0.002)
 
-    batcher._work = hold
+    batcher._work, shared._lane = hold, lambda: 0  # type: ignore[method-assign]
     try:
         yield wait
     finally:
-        batcher._work = work
+        batcher._work, shared._lane = work, lane  # type: ignore[method-assign]
         gate.set()
 
 

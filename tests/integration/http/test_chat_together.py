@@ -1,6 +1,7 @@
 """People who write at the same time share transactions, with their Idempotency-Keys, and nobody is held up by a meeting
 that is (ADR 0012)."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,7 +16,8 @@ from shared.core.idempotency import KEEP, idempotency_keys
 from tests.factories.scene import change_place
 from tests.factories.world import Answer, Person, World
 from tests.integration.http.answers import check_failure, check_success
-from tests.integration.http.crowds import Crowd, commits, gathering, held, sharing, waiting
+from tests.integration.http.crowds import LONG, Crowd, commits, gathering, held, sharing, waiting
+from web.http.together import SLOW_SECONDS, Waiting
 
 
 class Room:
@@ -235,6 +237,30 @@ def test_f16_who_writes_where_it_stays_held_is_told_so_after_one_wait(world: Wor
         assert time.monotonic() - began < 2 * LOCK_TIMEOUT_SECONDS
     check_success(room.say(0, "0", "key")(), 201)
     assert room.said() == ["0"]
+
+
+def test_a_batch_that_takes_long_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in it may wait for something after all, or the database be far away: others go beside it."""
+    slow, quick = Room(world, 1), Room(world, 3)
+    at_once = sharing(world, "chat")._at_once
+    work, began, gate = at_once._work, threading.Event(), threading.Event()
+
+    def hold(batch: Sequence[Waiting]) -> Any:
+        if batch[0].path["meeting_id"] == slow.id:
+            began.set()
+            assert gate.wait(LONG)
+        return work(batch)
+
+    monkeypatch.setattr(at_once, "_work", hold)
+    crowd = Crowd()
+    crowd.send(slow.say(0, "slow"))
+    assert began.wait(LONG)
+    time.sleep(SLOW_SECONDS)
+    for n in range(3):
+        check_success(quick.say(n, f"{n}")(), 201)
+    assert (slow.said(), quick.said()) == ([], ["0", "1", "2"])
+    gate.set()
+    assert [answer.status for answer in crowd.answers()] == [201]
 
 
 @pytest.mark.postgres_only

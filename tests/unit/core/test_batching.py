@@ -1,6 +1,7 @@
 """Batching: together when many come at once, at once when one comes alone, and nobody pays for another's fault."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -87,16 +88,18 @@ def test_other_keys_do_not_wait() -> None:
     assert bench.got == {"a": "A", "b": "B"}
 
 
-def test_a_key_is_busy_as_long_as_somebody_works_on_it() -> None:
+def test_it_is_known_since_when_somebody_works_on_a_key() -> None:
     bench = Bench()
     bench.gate.clear()
+    began = time.monotonic()
     thread = threading.Thread(target=bench.call, args=("a", "k"))
     thread.start()
     wait_for(lambda: bench.batches)
-    assert (bench.batcher.is_busy("k"), bench.batcher.is_busy("other")) == (True, False)
+    assert began <= (bench.batcher.since("k") or 0.0) <= time.monotonic()
+    assert bench.batcher.since("other") is None
     bench.gate.set()
     thread.join(5)
-    assert not bench.batcher.is_busy("k")
+    assert bench.batcher.since("k") is None
 
 
 def test_each_gets_its_own_refusal_and_who_cannot_go_together_goes_alone() -> None:
