@@ -31,6 +31,7 @@ from web.http.tokens import Claims
 LIMIT = 32
 LANES = 8
 SLOW_SECONDS = 0.2
+CONTENDED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Told:
 
 
 _Outcome = Told | Literal["alone", "held"]  # it was not done with the others
+_Path = tuple[Any, ...]
 _AnswerOf = Callable[[Reply], StoredAnswer]
 
 
@@ -82,7 +84,7 @@ class Sharing:
 
     First with whoever else comes, without waiting for anything that is locked: a meeting that is held up must not hold
     up the others. What was locked is waited for by all of the same `path` together, whom also those join who come
-    meanwhile: to find it locked once more, or to overtake, would help nobody.
+    meanwhile or soon after: to find it locked once more, or to overtake, would help nobody.
 
     A batch that takes long, since the database is far away or one in it waits for something after all, is not waited
     for: who comes then goes in another lane, beside it. As long as batches are fast there is one lane.
@@ -93,18 +95,32 @@ class Sharing:
         self._together = together
         self._answer_of = answer_of
         self._at_once: Batcher[Waiting, _Outcome] = Batcher(partial(self._do, waits=False), LIMIT)
+        self._contended: dict[_Path, float] = {}  # until when
         self._in_turn: Batcher[Waiting, _Outcome] = Batcher(partial(self._do, waits=True), LIMIT, fail_together=True)
 
     def do(self, waiting: Waiting) -> Told | None:
         """Do a request together with others; None when it has to be done alone. Raises ServiceUnavailable."""
         path = tuple(waiting.path.values())
         try:
-            told = "held" if self._in_turn.since(path) else self._at_once.run(waiting, self._lane())
+            told = "held" if self._is_contended(path) else self._try(waiting, path)
             if told == "held":
                 told = self._in_turn.run(waiting, path)
         except (NotTogether, TransactionConflict, IntegrityError):
             return None
         return told if isinstance(told, Told) else None
+
+    def _is_contended(self, path: _Path) -> bool:
+        """Tell whether others wait for this path here, or it was found locked a moment ago."""
+        return self._in_turn.since(path) is not None or self._contended.get(path, 0.0) > time.monotonic()
+
+    def _try(self, waiting: Waiting, path: _Path) -> _Outcome:
+        outcome = self._at_once.run(waiting, self._lane())
+        if outcome == "held":
+            now = time.monotonic()
+            self._contended[path] = now + CONTENDED_SECONDS
+            for old in [one for one, until in list(self._contended.items()) if until <= now]:
+                self._contended.pop(old, None)
+        return outcome
 
     def _lane(self) -> int:
         """Return the first lane where nobody works, or not for long yet; else the one where they work longest."""
