@@ -21,8 +21,9 @@ from shared.participants.service import add_place
 from shared.policies.errors import ChatDisabled
 from shared.runtime import Runtime
 from tests.factories.scene import UNKNOWN, Scene, change_place
+from tests.factories.statements import statements_of
 from tests.unit.chat.test_chat import Room
-from tests.unit.participants.test_crowd import counted, held
+from tests.unit.participants.test_crowd import held
 
 FILE = {"message_type": "file", "file": {"name": "plan.pdf", "url": "https://files.example.com/plan.pdf"}}
 
@@ -264,7 +265,7 @@ def test_thirty_write_with_no_more_statements_than_three(timed: Runtime) -> None
             ask(rooms[n % 3].id, (rooms[n % 3].ada, rooms[n % 3].bob)[n % 2], reply_to=said[n % 3])
             for n in range(people)
         ]
-        with counted(timed) as statements:
+        with statements_of(timed) as statements:
             outcomes = post_all(rooms[0], *asking)
         assert kinds(outcomes) == [Told] * people
         counts.append(len(statements))
