@@ -21,7 +21,7 @@ from shared.core.queue import TaskQueue, make_celery
 from shared.core.settings import Settings
 from shared.core.transaction import Tools, Transaction
 from shared.realtime import envelope
-from shared.realtime.broker import Broker, RedisBroker
+from shared.realtime.broker import Broker, make_broker
 from shared.realtime.channels import CONTROL, meeting_channel
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def build_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings=settings,
         database=database,
-        broker=RedisBroker(settings.redis_url, on_lost=lambda: _raise_alarm(database)),
+        broker=make_broker(settings.wakeup_servers, on_lost=lambda: _raise_alarm(database)),
         celery=celery,
         queue=TaskQueue(celery),
         tools=Tools(settings, keyring, Cache(settings.redis_url, settings.meeting_cache_ttl, keyring)),

@@ -47,6 +47,12 @@ class Settings:
         "DATABASE_URL", "sqlite:///var/parley.db", "SQLAlchemy URL; SQLite or PostgreSQL (psycopg).", secret=True
     )
     redis_url: str = setting("REDIS_URL", "redis://127.0.0.1:6379/0", "Broker and wake-ups.", secret=True)
+    wakeup_urls: list[str] = setting(
+        "WAKEUP_URLS",
+        [],
+        "Comma-separated Redis servers that share the wake-ups, each those of some meetings. Empty: `REDIS_URL`.",
+        secret=True,
+    )
     base_url: str = setting("PUBLIC_URL", "http://127.0.0.1:8000", "Where people reach the product; used in links.")
     allowed_origins: list[str] = setting(
         "ALLOWED_ORIGINS", [], "Comma-separated browser origins, exact; for CORS and WebSockets."
@@ -123,6 +129,11 @@ class Settings:
         return self.env == "production"
 
     @property
+    def wakeup_servers(self) -> list[str]:
+        """Return the Redis servers that carry wake-ups."""
+        return self.wakeup_urls or [self.redis_url]
+
+    @property
     def has_livekit(self) -> bool:
         """Tell whether media tokens can be made."""
         return bool(self.livekit_url and self.livekit_api_key and self.livekit_api_secret)
@@ -190,6 +201,8 @@ def _problems(s: Settings) -> dict[str, str]:
         found["LEDGER_HOT_DAYS"] = "must be 1 or more: clients and webhooks may come back for a day"
     if "://" in s.archive_url and not s.archive_url.startswith(("file:///", "s3://", "gs://", "az://")):
         found["ARCHIVE_URL"] = "must be a directory, or begin with file:///, s3://, gs:// or az://"
+    if any(not url.startswith(("redis://", "rediss://", "unix://")) for url in s.wakeup_urls):
+        found["WAKEUP_URLS"] = "must be URLs of Redis servers, as REDIS_URL is"
     found.update(_unreadable_limits(s))
     if s.is_production:
         found.update(_production_problems(s))

@@ -8,12 +8,13 @@ One thread per process sends what was handed over, several messages in one pipel
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import redis
 
 from shared.core.background import Background
+from shared.realtime.channels import server_of
 from shared.realtime.wire import Wire, pack_publish
 
 log = logging.getLogger(__name__)
@@ -96,3 +97,24 @@ class RedisBroker:
         self._has_lost, self._told_at = False, time.monotonic()
         if self._on_lost is not None:
             self._on_lost()
+
+
+class SharedBroker:
+    """Several servers, each of which carries some of the channels. One that is away takes no other's along."""
+
+    def __init__(self, urls: Sequence[str], on_lost: Callable[[], None] | None = None) -> None:
+        self._brokers = [RedisBroker(url, on_lost) for url in urls]
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether the last message to each server got through."""
+        return all(broker.healthy for broker in self._brokers)
+
+    def publish(self, channel: str, message: bytes) -> None:
+        """Hand over a message to the broker of its channel's server."""
+        self._brokers[server_of(channel, len(self._brokers))].publish(channel, message)
+
+
+def make_broker(urls: Sequence[str], on_lost: Callable[[], None] | None = None) -> Broker:
+    """Return a broker for one server, or for several that share the channels."""
+    return RedisBroker(urls[0], on_lost) if len(urls) == 1 else SharedBroker(urls, on_lost)

@@ -29,7 +29,7 @@ from web.realtime.hub import Hub
 from web.realtime.inbound import Inbound
 from web.realtime.reception import Handshake, Reception, welcome_of
 from web.realtime.recovery import Recovery
-from web.realtime.subscriber import Subscriber
+from web.realtime.subscriber import Subscribers
 from web.realtime.tuner import Tuner
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Realtime:
         self.hub = Hub(self._on_meeting, self._on_new_stream)
         self.recovery = Recovery(runtime, self.hub)
         self.tuner = Tuner(runtime, self.hub, self.recovery)
-        self.subscriber = Subscriber(runtime.settings.redis_url, self._on_wakeups, self._on_order, self._on_gap)
+        self.subscriber = Subscribers(runtime.settings.wakeup_servers, self._on_wakeups, self._on_order, self._on_gap)
         self.heartbeat = Heartbeat(runtime, self.hub, self.recovery, self.subscriber)
         self.attendance = Attendance(runtime, self.hub)
         self.reception = Reception(runtime)

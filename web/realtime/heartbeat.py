@@ -16,7 +16,7 @@ from web.realtime.connection import Connection
 from web.realtime.frames import encode_ping
 from web.realtime.hub import Hub
 from web.realtime.recovery import Recovery
-from web.realtime.subscriber import Subscriber
+from web.realtime.subscriber import Subscribers
 from web.realtime.tally import TALLY
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ PING = encode_ping(b"")
 class Heartbeat:
     """The housekeeping of one process."""
 
-    def __init__(self, runtime: Runtime, hub: Hub, recovery: Recovery, subscriber: Subscriber) -> None:
+    def __init__(self, runtime: Runtime, hub: Hub, recovery: Recovery, subscriber: Subscribers) -> None:
         self._runtime = runtime
         self._own = replace(runtime, database=runtime.database.reserve())
         self._hub = hub

@@ -1,17 +1,18 @@
-"""The subscriber: one Redis connection per process, on which wake-ups arrive. Losing it loses nothing but time."""
+"""The subscriber: one connection of a process to a Redis server, on which wake-ups arrive. Losing it loses nothing but
+time."""
 
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
 import redis
 
 from shared.core.greenlets import give_way
-from shared.realtime.channels import CONTROL, meeting_channel
+from shared.realtime.channels import CONTROL, meeting_channel, server_of
 from shared.realtime.envelope import Wakeup, decode
 from shared.realtime.wire import Wire, pack
 
@@ -126,3 +127,37 @@ class Subscriber:
         if may_have_missed:
             self._on_gap()
         give_way()  # under load there is always more to read
+
+
+class Subscribers:
+    """A subscriber for each server that carries wake-ups (shared.realtime.channels.server_of).
+
+    The callbacks are those of Subscriber; those of several servers may come at the same time, but never two about the
+    same meeting.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        on_wakeups: Callable[[list[Wakeup]], None],
+        on_order: Callable[[str], None],
+        on_gap: Callable[[], None],
+    ) -> None:
+        self._subscribers = [Subscriber(url, on_wakeups, on_order, on_gap) for url in urls]
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether all servers are heard."""
+        return all(subscriber.is_connected for subscriber in self._subscribers)
+
+    def follow(self, meeting_id: str, yes: bool) -> None:
+        """Follow a meeting's channel, or stop to, as Subscriber does."""
+        server = server_of(meeting_channel(meeting_id), len(self._subscribers))
+        self._subscribers[server].follow(meeting_id, yes)
+
+    def run(self) -> None:
+        """Listen to all for ever; to be run in a thread of its own."""
+        first, *others = self._subscribers
+        for other in others:
+            threading.Thread(target=other.run, name="realtime-run", daemon=True).start()
+        first.run()

@@ -52,6 +52,7 @@ UNSAFE: dict[str, tuple[dict[str, str], str]] = {
     "access tokens that live long": ({"ACCESS_TOKEN_TTL": "86401"}, "ACCESS_TOKEN_TTL"),
     "no request at all": ({"HTTP_MAX_IN_FLIGHT": "0"}, "HTTP_MAX_IN_FLIGHT"),
     "an archive that nobody can write to": ({"ARCHIVE_URL": "https://archive.example.com"}, "ARCHIVE_URL"),
+    "a server of wake-ups that is no Redis": ({"WAKEUP_URLS": "redis://one:6379/0,two:6379"}, "WAKEUP_URLS"),
     "an archive in memory": ({"ARCHIVE_URL": "memory:///"}, "ARCHIVE_URL"),
     "events that go with their meeting": ({"LEDGER_HOT_DAYS": "0"}, "LEDGER_HOT_DAYS"),
     "no rate limits": ({"RATELIMIT_ENABLED": "false"}, "RATELIMIT_ENABLED"),

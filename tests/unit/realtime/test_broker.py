@@ -9,7 +9,8 @@ import redis
 
 from dev.process import free_port
 from dev.valkey import Valkey
-from shared.realtime.broker import BATCH, RedisBroker
+from shared.realtime.broker import BATCH, RedisBroker, SharedBroker, make_broker
+from shared.realtime.channels import meeting_channel, server_of
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(30)]
 
@@ -92,3 +93,41 @@ def test_f9_a_redis_that_hangs_costs_the_caller_nothing() -> None:
             wait_for(lambda: not broker.healthy, 2)
         finally:
             valkey.process.send_signal(signal.SIGCONT)
+
+
+def test_one_server_needs_no_sharing(valkey: Valkey) -> None:
+    assert isinstance(make_broker([valkey.url]), RedisBroker)
+    assert isinstance(make_broker([valkey.url, valkey.url]), SharedBroker)
+
+
+def test_channels_are_shared_evenly_and_always_the_same_way() -> None:
+    channels = [meeting_channel(f"01M8CS6YEDJD4ZZFPK4HP{n:05}") for n in range(3000)]
+    assert [sum(server_of(each, 3) == n for each in channels) > 900 for n in range(3)] == [True] * 3
+    assert server_of("parley:m:01M8CS6YEDJD4ZZFPK4HP6PKZN", 3) == 0  # nor does it change with a release
+
+
+def test_of_several_servers_each_carries_its_own_channels_and_one_that_is_away_takes_no_others_along() -> None:
+    with Valkey() as first, Valkey() as second:
+        broker = make_broker([first.url, second.url])
+        ours = [next(name for n in range(99) if server_of(name := f"news {n}", 2) == server) for server in (0, 1)]
+        with redis.Redis.from_url(first.url) as one, redis.Redis.from_url(second.url) as two:
+            ears = [client.pubsub(ignore_subscribe_messages=True) for client in (one, two)]
+            for ear in ears:
+                ear.subscribe(*ours)
+                ear.get_message(timeout=1)
+                ear.get_message(timeout=1)
+            for name in ours:
+                broker.publish(name, name.encode())
+            for ear, name in zip(ears, ours, strict=True):
+                heard = ear.get_message(timeout=5)
+                assert heard is not None
+                assert heard["data"] == name.encode()
+                assert ear.get_message(timeout=0.1) is None  # the other one's went elsewhere
+            assert broker.healthy
+            first.stop()
+            broker.publish(ours[0], b"lost")
+            wait_for(lambda: not broker.healthy)
+            broker.publish(ours[1], b"heard")
+            heard = ears[1].get_message(timeout=5)
+            assert heard is not None
+            assert heard["data"] == b"heard"
