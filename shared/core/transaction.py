@@ -139,6 +139,15 @@ class Transaction:
         """Tell every web process, after the commit, to look at something at once (see shared.realtime.orders)."""
         self.orders.append(order)
 
+    def bound_statements(self, seconds: float) -> None:
+        """Have every later statement end within this time, all its waiting included; raises ServiceUnavailable if not.
+
+        The connection's own limit counts for each lock anew, and PostgreSQL takes two for a row that is held: the next
+        place in its line, and the row. SQLite has one lock for all, and its own limit.
+        """
+        if self.connection.dialect.name == "postgresql":
+            self.connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+
     def at_last(self, write: "Callable[[Transaction, list[T]], None]", item: T) -> None:
         """Have `write(tx, items)` called once, right before the commit, with all items that were given for it.
 

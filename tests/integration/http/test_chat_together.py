@@ -4,15 +4,18 @@ that is (ADR 0012)."""
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from shared.core import idempotency
+from shared.core import idempotency, ledger
 from shared.core.database import LOCK_TIMEOUT_SECONDS
+from shared.core.errors import ServiceUnavailable
 from shared.core.idempotency import KEEP, idempotency_keys
+from shared.core.streams import meeting_stream
 from tests.factories.scene import change_place
 from tests.factories.world import Answer, Person, World
 from tests.integration.http.answers import check_failure, check_success
@@ -237,6 +240,25 @@ def test_f16_who_writes_where_it_stays_held_is_told_so_after_one_wait(world: Wor
         assert time.monotonic() - began < 2 * LOCK_TIMEOUT_SECONDS
     check_success(room.say(0, "0", "key")(), 201)
     assert room.said() == ["0"]
+
+
+@pytest.mark.postgres_only
+def test_f16_who_is_second_in_the_line_of_a_held_row_does_not_wait_twice(world: World) -> None:
+    """PostgreSQL's limit counts anew when the first one gives up and the second one takes its place."""
+    room = Room(world, 1)
+
+    def be_first() -> None:
+        with suppress(ServiceUnavailable), world.runtime.transaction() as tx:
+            ledger.hold(tx.connection, [meeting_stream(room.id)])
+
+    first = threading.Thread(target=be_first)
+    with held(world, room.id):
+        first.start()
+        time.sleep(0.4)  # it stands in line
+        began = time.monotonic()
+        check_failure(room.say(0, "0")(), 503, "SERVICE_UNAVAILABLE")
+        assert time.monotonic() - began < LOCK_TIMEOUT_SECONDS + 1
+        first.join()
 
 
 def test_a_batch_that_takes_long_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
