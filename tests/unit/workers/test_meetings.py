@@ -109,6 +109,7 @@ def statements(runtime: Runtime) -> Iterator[list[str]]:
 
 
 def in_valkey(runtime: Runtime, meeting_id: str) -> dict | None:
+    runtime.tools.cache._absent.clear()  # as a process that has not asked for it yet
     return runtime.tools.cache.fetch(policy_cache.KIND, meeting_id)
 
 
