@@ -15,7 +15,7 @@ from flask import current_app
 from sqlalchemy.exc import IntegrityError
 
 from shared.core.batching import Batcher, Held, NotTogether
-from shared.core.database import LockTimeout, TransactionConflict
+from shared.core.database import LOCK_TIMEOUT_SECONDS, LockTimeout, TransactionConflict
 from shared.core.errors import DomainError
 from shared.core.idempotency import KeyTaken, StoredAnswer, finish_all
 from shared.core.idempotency import Request as KeyedRequest
@@ -29,9 +29,10 @@ from web.http.runtime import current_runtime
 from web.http.tokens import Claims
 
 LIMIT = 32
-# So long, and no longer, a row is waited for (F16). Not where the database is so far away: there those who stand before
-# in the line need longer, and the connection's own limits hold.
-HELD_SECONDS = 2.0
+# So long, and no longer, a row is waited for in all (F16): a little longer than for one lock, so that who waits for one
+# only, as a key in work elsewhere, still hears that it was a lock. Not where the database is far away: there those who
+# stand before in the line need longer, and the connection's own limits hold.
+HELD_SECONDS = LOCK_TIMEOUT_SECONDS + 0.2
 FAR_SECONDS = 0.05
 LANES = 8
 SLOW_SECONDS = 0.2
