@@ -1,11 +1,14 @@
-"""The outbox, on the real database. Each test works in a transaction of its own on an empty table, and undoes it."""
+"""The outbox, on a real database of its own: others may still write into the common one while these look at it whole.
+
+Each test works in a transaction of its own, and undoes it.
+"""
 
 import itertools
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, Row, delete, exc, func, select, update
+from sqlalchemy import Connection, Row, exc, func, select, update
 
 from shared.core import outbox
 from shared.core.ids import new_id
@@ -13,14 +16,20 @@ from shared.core.outbox import KEEP_DONE, LEASE_SECONDS, MAX_ATTEMPTS, Claim
 from shared.core.tracing import Cause
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
+from tests.factories.database import on_own_database
 from tests.fakes.clock import FakeClock
 
 
+@pytest.fixture(scope="module")
+def own(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
+    with on_own_database(runtime, tmp_path_factory.mktemp("own")) as moved:
+        yield moved
+
+
 @pytest.fixture
-def connection(runtime: Runtime) -> Iterator[Connection]:
-    with runtime.database.engine.connect() as connection:
+def connection(own: Runtime) -> Iterator[Connection]:
+    with own.database.engine.connect() as connection:
         undone = connection.begin()
-        connection.execute(delete(outbox.outbox))
         yield connection
         undone.rollback()
 
