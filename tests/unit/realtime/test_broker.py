@@ -95,6 +95,39 @@ def test_f9_a_redis_that_hangs_costs_the_caller_nothing() -> None:
             valkey.process.send_signal(signal.SIGCONT)
 
 
+def test_a_redis_that_refuses_is_not_healthy_and_what_it_refused_is_known_to_be_lost() -> None:
+    with Valkey() as valkey, redis.Redis.from_url(valkey.url) as client:
+        told = []
+        broker = RedisBroker(valkey.url, on_lost=lambda: told.append(time.monotonic()))
+        broker.publish("news", b"x")
+        wait_for(lambda: broker._wire is not None and not broker._unanswered)
+        client.acl_setuser("default", enabled=True, nopass=True, keys=["*"], categories=["+@all"], reset_channels=True)
+        for _ in range(3):
+            broker.publish("news", b"x")
+        wait_for(lambda: not broker.healthy and bool(told), 2)
+        assert broker.dropped == 3
+        client.acl_setuser("default", enabled=True, nopass=True, channels=["*"])
+
+        def heals() -> bool:
+            broker.publish("news", b"x")
+            return broker.healthy
+
+        wait_for(heals)
+
+
+def test_many_answers_are_heard_and_none_is_held_for_lost(valkey: Valkey) -> None:
+    told = []
+    broker = RedisBroker(valkey.url, on_lost=lambda: told.append(1))
+    for _ in range(40):
+        for _ in range(BATCH // 4):
+            broker.publish("news", b"x")
+        time.sleep(0.01)
+    wait_for(lambda: not broker._waiting and not broker._unanswered)
+    time.sleep(0.3)
+    assert broker.healthy
+    assert (broker.dropped, told) == (0, [])
+
+
 def test_one_server_needs_no_sharing(valkey: Valkey) -> None:
     assert isinstance(make_broker([valkey.url]), RedisBroker)
     assert isinstance(make_broker([valkey.url, valkey.url]), SharedBroker)
