@@ -72,7 +72,7 @@ class RedisBroker:
         if self._has_lost and time.monotonic() - self._told_at >= TELL_SECONDS:
             self._tell_of_loss()
         if self._unanswered:
-            return PATIENCE_SECONDS
+            return max(0.001, self._heard_at + PATIENCE_SECONDS - time.monotonic())
         return TELL_SECONDS if self._has_lost else None
 
     def _send(self, batch: list[tuple[str, bytes]]) -> None:

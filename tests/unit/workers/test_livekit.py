@@ -173,6 +173,32 @@ def test_rights_are_read_when_they_are_carried_out(
     assert carried_out == [("permit", room, seat.media_identity, SPEAK + PRESENT, True)]
 
 
+def test_a_worker_that_is_slow_does_not_undo_what_a_faster_one_has_carried_out(
+    media: Runtime, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, ann = scene.user(), scene.user()
+    room = scene.meeting(host)
+    scene.join(room, host)
+    seat = scene.join(room, ann).participant
+    allowed: list[tuple[str, ...]] = []
+    meanwhile = [False]
+
+    def change(*, can_publish: bool) -> str:
+        with media.transaction() as tx:
+            moderation.change(tx, room, host, seat.id, {"can_publish": can_publish})
+        return jobs_of(media, room)[-1]
+
+    def permit(_: object, grant: MediaGrant, *, is_muted: bool) -> None:
+        if meanwhile:  # a right is taken, and another worker says so, while the first one's words are on their way
+            run_job(media, AlignParticipant.name, change(can_publish=meanwhile.pop()))
+        allowed.append(grant.sources)
+
+    monkeypatch.setattr(client, "set_permissions", permit)
+    change(can_publish=False)
+    run_job(media, AlignParticipant.name, change(can_publish=True))
+    assert allowed == [(), SPEAK + PRESENT, ()]
+
+
 def test_without_livekit_there_is_no_such_job(scene: Scene, bench: Runtime) -> None:
     runtime = with_livekit_at(bench, "")
     host, ann = scene.user(), scene.user()
