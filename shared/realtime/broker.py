@@ -76,19 +76,18 @@ class RedisBroker:
         return TELL_SECONDS if self._has_lost else None
 
     def _send(self, batch: list[tuple[str, bytes]]) -> None:
-        now = time.monotonic()
-        if now < self._open_until:
+        if time.monotonic() < self._open_until:
             self._lose(len(batch))
             return
-        if not self._unanswered:
-            self._heard_at = now
-        self._unanswered += len(batch)
         try:
             if self._wire is None:
                 self._wire = Wire(self._url, TIMEOUT_SECONDS)
+            if not self._unanswered:
+                self._heard_at = time.monotonic()
+            self._unanswered += len(batch)
             self._wire.send(b"".join([pack_publish(channel.encode(), message) for channel, message in batch]))
         except (redis.RedisError, OSError) as broken:
-            self._give_up(broken)
+            self._give_up(broken, len(batch))
 
     def _hear(self) -> None:
         """Take the answers that are here, now and then; wait for those that are late."""
@@ -109,12 +108,13 @@ class RedisBroker:
         except (redis.RedisError, OSError) as broken:
             self._give_up(broken)
 
-    def _give_up(self, broken: Exception) -> None:
-        """Drop what is not known to have arrived, and open the circuit."""
+    def _give_up(self, broken: Exception, at_least: int = 0) -> None:
+        """Drop what is not known to have arrived, `at_least` what was to be sent, and open the circuit."""
         self._open_until = time.monotonic() + OPEN_SECONDS
         self._hang_up()
-        log.warning("wakeups_dropped", extra={"count": self._unanswered, "error": str(broken)})
-        self._lose(self._unanswered)
+        lost = max(self._unanswered, at_least)
+        log.warning("wakeups_dropped", extra={"count": lost, "error": str(broken)})
+        self._lose(lost)
         self._unanswered = 0
 
     def _hang_up(self) -> None:

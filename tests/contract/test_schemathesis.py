@@ -50,7 +50,7 @@ OPERATIONS = [
 ]
 # Whether LiveKit says it is looked at before what it says.
 SIGNED = ("post", f"{API}/livekit/webhook")
-# What would have to be right there, nobody guesses: an id, a secret, the address of a server, a state.
+# What would have to be right there, hardly anybody guesses: an id, a secret, the address of a server, a state.
 NEVER_RIGHT = {
     SIGNED,
     ("delete", f"{API}/meetings/{{meeting_id}}"),
@@ -129,5 +129,5 @@ def test_requests_made_from_the_document_are_answered_as_it_says(document: Any, 
     assert len(found) == 1
     assert isinstance(found[0], Ok), found
     found[0].ok()[1]()
-    assert any(status < 300 for status in sender.statuses) == _can_be_right(method, path), sender.statuses
+    assert not _can_be_right(method, path) or any(status < 300 for status in sender.statuses), sender.statuses
     assert (sender.statuses[422] > 0) == _can_be_wrong(method, path), sender.statuses

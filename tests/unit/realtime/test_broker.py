@@ -11,6 +11,7 @@ from dev.process import free_port
 from dev.valkey import Valkey
 from shared.realtime.broker import BATCH, RedisBroker, SharedBroker, make_broker
 from shared.realtime.channels import meeting_channel, server_of
+from tests.faults.proxy import Proxy
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(30)]
 
@@ -113,6 +114,18 @@ def test_a_redis_that_refuses_is_not_healthy_and_what_it_refused_is_known_to_be_
             return broker.healthy
 
         wait_for(heals)
+
+
+def test_a_redis_that_is_a_tenth_of_a_second_away_is_slow_to_connect_to_and_healthy(valkey: Valkey) -> None:
+    with Proxy(int(valkey.url.rpartition(":")[2].partition("/")[0])) as way:
+        way.delay(0.06)  # in each direction
+        broker = RedisBroker(f"redis://127.0.0.1:{way.port}/0")
+        for _ in range(10):
+            broker.publish("news", b"x")
+            time.sleep(0.1)
+            assert broker.healthy
+        wait_for(lambda: broker._wire is not None and not broker._unanswered)
+        assert broker.dropped == 0
 
 
 def test_many_answers_are_heard_and_none_is_held_for_lost(valkey: Valkey) -> None:

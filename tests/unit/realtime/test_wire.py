@@ -41,17 +41,16 @@ def hears_what_is_said_and_minds_no_silence(url: str) -> None:
     wire = Wire(url, 1.0)
     for text in (b"early", b"long" * 100_000, b"late"):
         wire.send(pack(b"ECHO", text))
-        heard: list[bytes] = []
-        while not heard:
-            heard = wire.receive(1.0)
-        assert heard == [text]
+        assert wire.receive(5.0) == [text]
         began = time.monotonic()
         assert wire.receive(0.05) == []
         assert 0.04 < time.monotonic() - began < 1
         assert wire.receive_now() == []
-    wire.send(pack(b"PING") * 3)
+    for _ in range(5):
+        wire.send(pack(b"PING"))
+        time.sleep(0.05)  # each is answered by itself
     time.sleep(0.2)
-    assert wire.receive_now() == [b"PONG"] * 3
+    assert wire.receive_now() == [b"PONG"] * 5
     wire.close()
 
 
