@@ -9,7 +9,6 @@ from sqlalchemy import BigInteger, bindparam, select, update
 
 from shared.audit.acts import GENESIS, Act, canonical, hash_of
 from shared.audit.models import audit_events, audit_heads
-from shared.core.database import insert_rows
 from shared.core.transaction import Transaction
 
 PAGE = 1000
@@ -44,8 +43,8 @@ def _write(tx: Transaction, acts: list[Act]) -> None:
             seq += 1
             rows.append(_row(tx, act, seq, last))
             last = rows[-1]["hash"]
-        insert_rows(tx.connection, audit_events, rows)
-        tx.execute(_MOVE, {"whose": meeting_id, "seq": seq, "hash": last})
+        tx.insert_later(audit_events, rows)
+        tx.later(_MOVE, {"whose": meeting_id, "seq": seq, "hash": last})
 
 
 def _lock_head(tx: Transaction, meeting_id: str) -> tuple[int, str]:

@@ -11,7 +11,6 @@ from shared.chat.links import is_web_address
 from shared.chat.models import Message, messages, reactions
 from shared.chat.queries import get_message, seen_by
 from shared.core import ledger, strict_json
-from shared.core.database import insert_rows
 from shared.core.errors import InsufficientPermission, NotFound, ValidationFailed
 from shared.core.ids import new_id
 from shared.core.messages import MeetingEvent
@@ -71,7 +70,7 @@ def post(tx: Transaction, meeting_id: str, actor: Actor, wish: MessageWish) -> T
     mine = told[draft.sender_id]
     head = _meeting_head(tx, meeting_id)
     message = replace(draft, seq=mine.seq, recipient_seq=told[draft.recipient_id].seq, position=head)
-    insert_rows(tx.connection, messages, [_row(message)])
+    tx.insert_later(messages, [_row(message)])
     return Told(message, mine)
 
 
@@ -105,8 +104,7 @@ def publish(tx: Transaction, drafts: Sequence[tuple[Message, Actor]]) -> list[To
     told = [
         Told(replace(draft, seq=at.seq, position=at.seq), at) for (draft, _), at in zip(drafts, positions, strict=True)
     ]
-    if told:
-        insert_rows(tx.connection, messages, [_row(one.message) for one in told])
+    tx.insert_later(messages, [_row(one.message) for one in told])
     return told
 
 

@@ -7,10 +7,9 @@ was compiled to, costs as much as running it.
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
 import orjson
@@ -87,28 +86,14 @@ def insert_for(dialect: str, table: Table) -> Any:
     return sqlite_insert(table) if dialect == "sqlite" else postgresql_insert(table)
 
 
-def insert_rows(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert rows that all have the same columns.
+def queue_statements(connection: Connection) -> None:
+    """Let all further statements up to the commit leave without waiting for answers; nobody may ask for one.
 
-    With RETURNING, SQLAlchemy sends several as one statement; PostgreSQL's driver takes them one by one otherwise,
-    which costs two and a half times the CPU.
+    The commit raises what became of them. Where the database is a file nothing is gained, and all is as before.
     """
-    if len(rows) == 1:
-        connection.execute(_insert(table), rows[0])
-    elif rows and connection.dialect.name == "sqlite":
-        connection.execute(_insert(table), rows)
-    elif rows:
-        connection.execute(_insert_together(table), rows).close()
-
-
-@cache
-def _insert(table: Table) -> Any:
-    return table.insert()
-
-
-@cache
-def _insert_together(table: Table) -> Any:
-    return table.insert().returning(*table.primary_key)
+    raw = connection.connection.driver_connection
+    if connection.dialect.name == "postgresql" and raw is not None:
+        raw.queue()
 
 
 class TransactionConflict(Exception):

@@ -4,17 +4,20 @@ The key's row is written in the transaction of the effect: either both are there
 transaction is open, a second one with the same key waits at the unique index, for LOCK_TIMEOUT_SECONDS at most.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from cryptography.fernet import InvalidToken
-from sqlalchemy import Column, Integer, Row, String, Table, Text, bindparam, delete, exc, select, update
+from sqlalchemy import Column, Integer, Row, String, Table, Text, bindparam, case, delete, exc, select, update
 
 from shared.core.database import METADATA, LockTimeout, UtcDateTime, insert_for, translate
 from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
+from shared.core.lists import one_of
+from shared.core.rows import inserting
 from shared.core.transaction import Transaction
 
 KEEP = timedelta(hours=24)
@@ -32,11 +35,7 @@ idempotency_keys = Table(
 
 
 class KeyTaken(Exception):
-    """A key was used before; what this transaction did must be undone, and the answer recalled. `requests` are those
-    whose keys they are, as far as that is known."""
-
-    def __init__(self, requests: Collection["Request"] = ()) -> None:
-        self.requests = requests
+    """A key was used before; what this transaction did was undone, and the answer is to be recalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,58 +88,83 @@ def finish(tx: Transaction, request: Request, answer: StoredAnswer) -> None:
 
 
 def keep(tx: Transaction, request: Request, answer: str) -> None:
-    """Enter key and answer at once, as the last step of the work. The answer holds no secret and is kept as it is.
+    """Enter key and answer at once, with the commit. The answer holds no secret and is kept as it is.
 
     Cheaper than `begin` and `finish`, for what happens often and takes no time: a second request with the key does the
-    work too, and is undone here. Raises KeyTaken then; the caller asks `recall` in another transaction.
+    work too, and is undone. `telling_keys` raises KeyTaken then; the caller asks `recall` in another transaction.
     """
-    if not _enter(tx, request, answer=answer):
-        raise KeyTaken
+    keep_all(tx, [(request, answer)])
 
 
 def keep_all(tx: Transaction, kept: Sequence[tuple[Request, str]]) -> None:
-    """Do as `keep` for several requests. Raises KeyTaken when any of the keys was used before, however long ago, or
-    stands here twice."""
-    _enter_all(tx, [(request, None, answer) for request, answer in kept])
+    """Do as `keep` for several requests. Raises KeyTaken when one key stands here twice."""
+    _keep(tx, [(request, None, answer) for request, answer in kept])
 
 
 def finish_all(tx: Transaction, answers: Sequence[tuple[Request, StoredAnswer]]) -> None:
-    """Enter keys and answers at once, as the last step of the work: what `begin` and `finish` do for each.
+    """Enter keys and answers at once, with the commit: what `begin` and `finish` do for each. Else as `keep_all`."""
+    _keep(tx, [(request, answer.status, tx.keyring.encrypt(answer.body)) for request, answer in answers])
 
-    Raises KeyTaken as `keep_all`, and when another transaction keeps a key for too long.
-    """
+
+@contextmanager
+def telling_keys() -> Iterator[None]:
+    """Raise KeyTaken when a transaction of this block has come to nothing because of a key that was used before."""
     try:
-        _enter_all(tx, [(request, answer.status, tx.keyring.encrypt(answer.body)) for request, answer in answers])
-    except exc.DBAPIError as broken:
-        if isinstance(translate(broken), LockTimeout):
-            raise KeyTaken([request for request, _ in answers]) from None
+        yield
+    except exc.IntegrityError as broken:
+        if idempotency_keys.name in str(broken.orig).splitlines()[0]:  # what follows may be somebody's text
+            raise KeyTaken from None
         raise
 
 
-_NEW = {
-    dialect: insert_for(dialect, idempotency_keys).on_conflict_do_nothing().returning(idempotency_keys.c.digest)
-    for dialect in ("postgresql", "sqlite")
-}
+def is_in_work(held: LockTimeout) -> bool:
+    """Tell whether what was waited for in vain is a request with the same key."""
+    waited = held.__cause__
+    return isinstance(waited, exc.DBAPIError) and idempotency_keys.name in str(waited.orig)
 
 
-def _enter_all(tx: Transaction, entries: Sequence[tuple[Request, int | None, str]]) -> None:
+def used(tx: Transaction, requests: Collection[Request]) -> set[Request]:
+    """Return those requests whose keys were used before."""
+    digests = {_digest(tx, request): request for request in requests}
+    return {digests[row.digest] for row in tx.all(_USED, {"digests": list(digests), "oldest": tx.now - KEEP})}
+
+
+_USED = select(idempotency_keys.c.digest).where(
+    one_of(idempotency_keys.c.digest, "digests"), idempotency_keys.c.created_at >= bindparam("oldest")
+)
+
+
+def _refuse_used(new: Any) -> Any:
+    """Let an INSERT of keys take the place of old ones, and break off the transaction at any other: the digest of its
+    body would become null, which it must not."""
+    is_old = idempotency_keys.c.created_at < bindparam("oldest")
+    return new.on_conflict_do_update(
+        index_elements=["digest"],
+        set_={
+            "body_digest": case((is_old, new.excluded.body_digest)),
+            **{name: new.excluded[name] for name in ("status", "answer", "created_at")},
+        },
+    )
+
+
+def _keep(tx: Transaction, entries: Sequence[tuple[Request, int | None, str]]) -> None:
     """Insert keys, in their order: two who insert the same ones do not wait for each other in a circle."""
-    rows = {
-        _digest(tx, request): {
-            "body_digest": tx.keyring.digest("idempotency-body", request.body),
-            "created_at": tx.now,
-            "status": status,
-            "answer": answer,
-        }
-        for request, status, answer in entries
+    rows = sorted((_row(tx, *entry) for entry in entries), key=lambda row: str(row["digest"]))
+    if len({row["digest"] for row in rows}) < len(rows):
+        raise KeyTaken
+    if rows:
+        tx.later(*inserting(tx.connection.dialect.name, idempotency_keys, rows, _refuse_used, ("oldest",)))
+
+
+def _row(tx: Transaction, request: Request, status: int | None, answer: str | None) -> dict[str, Any]:
+    return {
+        "digest": _digest(tx, request),
+        "body_digest": tx.keyring.digest("idempotency-body", request.body),
+        "status": status,
+        "answer": answer,
+        "created_at": tx.now,
+        "oldest": tx.now - KEEP,
     }
-    if not entries:
-        return
-    values = [{"digest": digest, **row} for digest, row in sorted(rows.items())]
-    found = tx.all(_NEW[tx.connection.dialect.name], values if len(values) > 1 else values[0])
-    entered = {row.digest for row in found}
-    if len(entered) < len(entries):
-        raise KeyTaken([request for request, *_ in entries if _digest(tx, request) not in entered])
 
 
 def recall(tx: Transaction, request: Request) -> str | None:
@@ -159,17 +183,9 @@ def _entering(dialect: str) -> Any:
     ).returning(idempotency_keys.c.digest)
 
 
-def _enter(tx: Transaction, request: Request, *, answer: str | None = None) -> bool:
+def _enter(tx: Transaction, request: Request) -> bool:
     """Insert the key, in place of one that is older than 24 h. False when it is there."""
-    fresh = {
-        "digest": _digest(tx, request),
-        "body_digest": tx.keyring.digest("idempotency-body", request.body),
-        "status": None,
-        "answer": answer,
-        "created_at": tx.now,
-        "oldest": tx.now - KEEP,
-    }
-    return tx.scalar(_entering(tx.connection.dialect.name), fresh) is not None
+    return tx.scalar(_entering(tx.connection.dialect.name), _row(tx, request, None, None)) is not None
 
 
 _FIND = select(idempotency_keys).where(

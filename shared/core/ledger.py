@@ -29,9 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_for, insert_rows
+from shared.core.database import METADATA, Id, UtcDateTime, insert_for
 from shared.core.errors import DomainError
 from shared.core.lists import one_of
+from shared.core.rows import insert_rows
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
 

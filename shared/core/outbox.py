@@ -35,6 +35,7 @@ from sqlalchemy import (
 from shared.core import tracing
 from shared.core.database import METADATA, Id, Json, UtcDateTime
 from shared.core.messages import Job
+from shared.core.rows import insert_rows
 from shared.core.tracing import Cause
 
 outbox = Table(
@@ -85,9 +86,6 @@ class Claim:
     cause: Cause
 
 
-_NEW = outbox.insert()
-
-
 def write(connection: Connection, jobs: Mapping[str, Job], now: datetime) -> list[Errand]:
     """Insert a row per job, under the ids given, and return what is to be sent after the commit."""
     cause = tracing.cause()
@@ -106,7 +104,7 @@ def write(connection: Connection, jobs: Mapping[str, Job], now: datetime) -> lis
         }
         for id_, job in jobs.items()
     ]
-    connection.execute(_NEW, rows)
+    insert_rows(connection, outbox, rows)
     return [Errand(str(row["id"]), str(row["name"]), str(row["lane"])) for row in rows]
 
 

@@ -3,12 +3,14 @@
 `statement_timeout` is the server's own watch: a server that hangs (stopped, or behind a dead network) never says that
 the time is over, and the driver would wait for ever (promises M9). So the client counts too, and then hangs up.
 
+What ends a transaction is sent in one go: see `queue`.
+
 Where gevent has patched the process, the driver waits with a poll object that gevent made cooperative, and builds a new
 one for each statement. Here the connection keeps its watchers and asks gevent's loop itself: a third less CPU.
 """
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from time import monotonic
 from typing import Any
 
@@ -33,6 +35,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
     patience: float | None = ANSWER_SECONDS
     _hub: Any = None  # whose loop the watchers belong to: each thread has its own
     _watchers: dict[int, Any]
+    _queue: AbstractContextManager[Any] | None = None  # while statements wait for no answers
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer. Raises psycopg.OperationalError after `patience` seconds without one."""
@@ -54,6 +57,41 @@ class ImpatientConnection(psycopg.Connection[Any]):
         with self.lock, suppress(psycopg.Error):
             self.wait(self._start_query())
         return not self.closed
+
+    def queue(self) -> None:
+        """Let the transaction's further statements leave without waiting for an answer: nobody may ask for one.
+
+        `commit` leaves with them and raises what became of the first that failed; then none of them has happened. So
+        what they lock is held for one way to the server and back less with each of them.
+        """
+        self._queue = self.pipeline()
+        self._queue.__enter__()
+
+    def commit(self) -> None:
+        """Commit. Raises psycopg.Error when that failed, or what is queued."""
+        if self._queue is None:
+            super().commit()
+            return
+        failures: list[psycopg.Error] = []
+        for step in (lambda: self.execute("COMMIT"), self._dequeue):
+            try:
+                step()
+            except psycopg.Error as failure:
+                failures.append(failure)
+        if failures:
+            raise failures[0]  # the others say only that they were not tried any more
+
+    def rollback(self) -> None:
+        """Undo the transaction, with what is queued."""
+        with suppress(psycopg.Error):
+            self._dequeue()
+        super().rollback()
+
+    def _dequeue(self) -> None:
+        """Wait for the answers to all that is queued. Raises the first failure among them."""
+        if self._queue is not None:
+            queue, self._queue = self._queue, None
+            queue.__exit__(None, None, None)
 
     def _wait_beside_others(self, gen: PQGen[RV], interval: float) -> RV:
         """Wait while other greenlets run. Raises _WaitTimeout after `patience` seconds, or what `gen` raises.

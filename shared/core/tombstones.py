@@ -26,10 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_rows
+from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.errors import DomainError
 from shared.core.keyring import Keyring
 from shared.core.ledger import events, streams
+from shared.core.rows import insert_rows
 from shared.core.streams import wire_name
 from shared.core.transaction import Transaction
 

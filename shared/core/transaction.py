@@ -13,13 +13,14 @@ from sqlalchemy import Connection, CursorResult, Executable, Row, Table
 from shared.core import ledger, outbox, strict_json
 from shared.core.cache import Cache
 from shared.core.clock import Clock
-from shared.core.database import Database, insert_into
+from shared.core.database import Database, insert_into, queue_statements
 from shared.core.ids import new_id
 from shared.core.keyring import Keyring
 from shared.core.ledger import Entry
 from shared.core.listeners import tell
 from shared.core.messages import Announcement, Event, Job, MeetingEvent, Signal
 from shared.core.outbox import Errand
+from shared.core.rows import Rows, inserting
 from shared.core.settings import Settings
 from shared.core.streams import wire_name
 
@@ -68,6 +69,7 @@ class Transaction:
         self.unsettled: set[str] = set()
         self._jobs: dict[str, Job] = {}  # by the id of their outbox row
         self._last: dict[Callable[[Transaction, list[Any]], None], list[Any]] = {}
+        self._later: list[tuple[Executable, Any]] = []
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run a statement."""
@@ -156,14 +158,32 @@ class Transaction:
         """
         self._last.setdefault(write, []).append(item)
 
+    def later(self, statement: Executable, values: Any) -> None:
+        """Run a statement right before the commit, in the order in which they were given.
+
+        For what nobody reads in this transaction. Where the database is far away, all of them take one way there
+        together with the commit, and so does the ledger: a stream's row is not held meanwhile (docs/adr/0012).
+        What becomes of it is raised on leaving the transaction.
+        """
+        self._later.append((statement, values))
+
+    def insert_later(self, table: Table, rows: Rows) -> None:
+        """Insert rows, all of the same columns, as `later`."""
+        if rows:
+            self.later(*inserting(self.connection.dialect.name, table, rows))
+
     def flush(self) -> None:
         """Write what was emitted and enqueued, and what is written at last. Called once, right before the commit."""
+        for write, items in self._last.items():
+            write(self, items)
+        if self._later or self.entries or self._jobs:
+            queue_statements(self.connection)
         if self.entries:
             ledger.write(self.connection, self.entries)
         if self._jobs:
             self.errands = outbox.write(self.connection, self._jobs, self.now)
-        for write, items in self._last.items():
-            write(self, items)
+        for statement, values in self._later:
+            self.connection.execute(statement, values)
 
 
 def encode_data(event: Announcement) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 
 from shared.core import ledger
-from shared.core.database import insert_for, insert_rows
+from shared.core.database import insert_for
 from shared.core.errors import DomainError
 from shared.core.ids import new_id
 from shared.core.lists import how_often
@@ -149,7 +149,7 @@ def _tell_and_begin(tx: Transaction, people: Sequence[Participant]) -> list[int]
         }
         for person, seq in zip(people, numbers, strict=True)
     ]
-    insert_rows(tx.connection, stays, begun)
+    tx.insert_later(stays, begun)
     return numbers
 
 

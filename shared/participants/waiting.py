@@ -104,7 +104,8 @@ def turn_away(
         .values(status=DENIED, waiting_since=None, presence=None, disconnected_at=None)
         .returning(participants)
     )
-    denied = [Participant.of(row) for row in rows]
+    changed = {row.id: Participant.of(row) for row in rows}  # in whichever order the database came by them
+    denied = [changed[person.id] for person in chosen]
     for person in denied:
         tx.emit(Refused(meeting_id=person.meeting_id, actor_id=actor_id, participant=person, reason=reason))
     _decided(tx, actor_id, denied, "denied")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from shared.core.batching import Batcher, Held, NotTogether
 from shared.core.database import LOCK_TIMEOUT_SECONDS, LockTimeout, TransactionConflict
 from shared.core.errors import DomainError
-from shared.core.idempotency import KeyTaken, StoredAnswer, finish_all
+from shared.core.idempotency import KeyTaken, StoredAnswer, finish_all, is_in_work, telling_keys, used
 from shared.core.idempotency import Request as KeyedRequest
 from shared.core.transaction import Transaction
 from shared.identity.actor import Actor
@@ -137,15 +137,19 @@ class Sharing:
     def _do(self, waiting: Sequence[Waiting], *, waits: bool) -> Sequence[_Outcome | NotTogether]:
         try:
             return self._transact(waiting, waits=waits)
-        except KeyTaken as taken:
-            return ["alone" if one.once in taken.requests else NotTogether() for one in waiting]
-        except LockTimeout:
+        except KeyTaken:
+            with self._runtime.reading() as tx:
+                known = used(tx, [one.once for one in waiting if one.once is not None])
+            return ["alone" if one.once in known else NotTogether() for one in waiting]
+        except LockTimeout as held:
+            if is_in_work(held):
+                return [NotTogether() if one.once is None else "alone" for one in waiting]
             if waits or len(waiting) == 1:
                 raise
             raise NotTogether from None  # one of them is held up by what is no meeting's
 
     def _transact(self, waiting: Sequence[Waiting], *, waits: bool) -> list[_Outcome]:
-        with self._runtime.transaction() as tx:
+        with telling_keys(), self._runtime.transaction() as tx:
             if waits and self._way_seconds < FAR_SECONDS:
                 tx.bound_statements(HELD_SECONDS)
             began = time.monotonic()

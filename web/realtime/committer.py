@@ -10,7 +10,7 @@ from itertools import groupby
 from shared.core.batching import Batcher, NotTogether
 from shared.core.database import TransactionConflict
 from shared.core.errors import DomainError, ServiceUnavailable
-from shared.core.idempotency import KeyTaken, keep, keep_all, recall
+from shared.core.idempotency import KeyTaken, keep, keep_all, recall, telling_keys
 from shared.core.transaction import Position
 from shared.runtime import Runtime
 from web.http.refusals import Refusals
@@ -58,7 +58,7 @@ class Committer:
         handle_all = asks[0].kind.handle_all
         if handle_all is None or any(ask.kind is not asks[0].kind for ask in asks):
             return [NotTogether()] * len(asks)
-        with self.runtime.transaction() as tx:
+        with telling_keys(), self.runtime.transaction() as tx:
             outcomes = handle_all(tx, asks)
             pairs = list(zip(asks, outcomes, strict=True))
             keep_all(
@@ -83,7 +83,7 @@ class Committer:
     def _transact(self, ask: Ask) -> Committed:
         once = ask.once
         try:
-            with self.runtime.transaction() as tx:
+            with telling_keys(), self.runtime.transaction() as tx:
                 position: Committed = ask.kind.handle(tx, ask.sender.actor, ask.sender.meeting_id, **ask.wanted)
                 if once is not None:
                     keep(tx, once, _to_text(position))

@@ -7,8 +7,22 @@ import pytest
 from sqlalchemy import exc, func, select
 
 from shared.core import idempotency, locks
+from shared.core.database import LockTimeout
 from shared.core.errors import IdempotencyInProgress, IdempotencyKeyReused
-from shared.core.idempotency import KEEP, KeyTaken, Request, StoredAnswer, begin, finish, keep, recall
+from shared.core.idempotency import (
+    KEEP,
+    KeyTaken,
+    Request,
+    StoredAnswer,
+    begin,
+    finish,
+    finish_all,
+    is_in_work,
+    keep,
+    recall,
+    telling_keys,
+    used,
+)
 from shared.core.ids import new_id
 from shared.core.keyring import Keyring
 from shared.core.transaction import Transaction
@@ -171,7 +185,7 @@ def test_a_database_error_that_is_no_waiting_is_not_taken_for_it(
 def keep_once(runtime: Runtime, request: Request, answer: str) -> bool:
     """Do work that ends with `keep`; tell whether it stayed."""
     try:
-        with runtime.transaction() as tx:
+        with telling_keys(), runtime.transaction() as tx:
             locks.take(tx, f"{request.caller} {answer}", 10)
             keep(tx, request, answer)
     except KeyTaken:
@@ -199,3 +213,64 @@ def test_a_kept_answer_is_forgotten_after_a_day(timed: Runtime, clock: FakeClock
     assert keep_once(timed, request_, "new")
     with timed.reading() as tx:
         assert recall(tx, request_) == "new"
+
+
+def finish_both(runtime: Runtime, *requests: Request) -> bool:
+    """Do several requests that end with `finish_all`; tell whether they stayed."""
+    try:
+        with telling_keys(), runtime.transaction() as tx:
+            locks.take(tx, requests[0].caller, 10)
+            finish_all(tx, [(request, ANSWER) for request in requests])
+    except KeyTaken:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("how_many", [1, 2, 5])
+def test_of_requests_that_share_a_transaction_one_with_a_used_key_undoes_all(
+    timed: Runtime, clock: FakeClock, request_: Request, how_many: int
+) -> None:
+    requests = [replace(request_, key=f"k{n}") for n in range(how_many)]
+    assert once(timed, requests[-1]) is None
+    assert not finish_both(timed, *requests)
+    with timed.reading() as tx:
+        assert used(tx, requests) == {requests[-1]}
+        assert used(tx, []) == set()
+        assert _count_effect(tx, request_.caller) == 0
+    clock.pass_(hours=24, seconds=1)
+    with timed.reading() as tx:
+        assert used(tx, requests) == set()
+    assert finish_both(timed, *requests)
+    assert [once(timed, request) for request in requests] == [ANSWER] * how_many
+
+
+def test_a_key_that_stands_twice_in_a_transaction_undoes_it(timed: Runtime, request_: Request) -> None:
+    assert not finish_both(timed, request_, replace(request_, body=b"another"))
+    assert finish_both(timed, request_, replace(request_, key="another"))
+
+
+def test_another_rule_that_is_broken_is_not_taken_for_a_key(timed: Runtime, request_: Request) -> None:
+    def break_a_rule() -> None:
+        with telling_keys(), timed.transaction() as tx:
+            keep(tx, request_, "idempotency_keys")
+            tx.insert_later(locks.leases, [{"name": "idempotency_keys", "until": None}])
+
+    with pytest.raises(exc.IntegrityError, match="leases"):
+        break_a_rule()
+
+
+@pytest.mark.postgres_only
+@pytest.mark.parametrize("is_a_key", [True, False], ids=["a key", "another row"])
+def test_who_waits_in_vain_is_told_whether_for_a_key(timed: Runtime, request_: Request, is_a_key: bool) -> None:
+    def wait() -> None:
+        with telling_keys(), timed.transaction() as tx:
+            if not is_a_key:
+                locks.take(tx, request_.caller, 1)
+            finish_all(tx, [(request_, ANSWER)])
+
+    with timed.transaction() as tx:
+        begin(tx, request_)
+        locks.take(tx, request_.caller, 1)
+        with pytest.raises(LockTimeout) as held:
+            wait()
+    assert is_in_work(held.value) is is_a_key

@@ -3,20 +3,23 @@
 import json
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import exc, select, update
 
 from shared.core import ledger, outbox
 from shared.core.ids import new_id
 from shared.core.ledger import StreamClosed
+from shared.core.locks import leases
 from shared.core.messages import MeetingEvent, Signal
 from shared.core.streams import hosts_stream, meeting_stream, personal_stream
 from shared.core.transaction import Position, Transaction
 from shared.core.vitals import vitals
 from shared.livekit.jobs import DeleteRoom
 from shared.runtime import Runtime
+from tests.factories.statements import statements_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,22 +184,60 @@ def test_the_time_stands_still_within_a_transaction(runtime: Runtime) -> None:
         assert tx.cache is runtime.tools.cache
 
 
-def test_what_is_written_at_last_comes_behind_events_and_jobs_once_with_all_of_it(
-    runtime: Runtime, meeting_id: str
-) -> None:
-    seen: list[tuple[list[str], int]] = []
+def test_what_is_written_at_last_is_written_once_with_all_of_it(runtime: Runtime, meeting_id: str) -> None:
+    seen: list[list[str]] = []
 
-    def write(tx: Transaction, items: list[str]) -> None:
-        rows = tx.all(ledger.events.select().where(ledger.events.c.meeting_id == meeting_id))
-        seen.append((items, len(rows)))
+    def write(_tx: Transaction, items: list[str]) -> None:
+        seen.append(items)
 
     with runtime.transaction() as tx:
         tx.at_last(write, "a")
         tx.emit(BellRang(meeting_id=meeting_id))
         tx.at_last(write, "b")
         assert seen == []
-    assert seen == [(["a", "b"], 1)]
+    assert seen == [["a", "b"]]
     with suppress(Undo), runtime.transaction() as tx:
         tx.at_last(write, "c")
         raise Undo
     assert len(seen) == 1
+
+
+def names(tx: Transaction, beginning: str) -> list[tuple[str, datetime]]:
+    rows = tx.all(select(leases).where(leases.c.name.startswith(beginning)).order_by(leases.c.name))
+    return [(row.name.removeprefix(beginning), row.until) for row in rows]
+
+
+def test_what_is_run_later_is_run_in_order_behind_all_the_rest(runtime: Runtime, meeting_id: str) -> None:
+    name, now = f"later {new_id()} ", runtime.now()
+    with statements_of(runtime) as said, runtime.transaction() as tx:
+        tx.insert_later(leases, [{"name": name + "1", "until": now}])
+        tx.insert_later(leases, [])
+        tx.later(update(leases).where(leases.c.name == name + "1"), {"until": now + timedelta(1)})
+        tx.at_last(lambda tx, items: tx.insert_later(leases, items), {"name": name + "2", "until": now})
+        tx.emit(BellRang(meeting_id=meeting_id))
+        tx.enqueue(DeleteRoom(room=meeting_id))
+        assert not any("leases" in statement for statement in said)
+    kinds = [word for statement in said for word in ("streams", "events", "outbox", "leases") if word in statement]
+    assert kinds == ["streams", "events", "outbox", "leases", "leases", "leases"]
+    with runtime.reading() as tx:
+        assert names(tx, name) == [("1", now + timedelta(1)), ("2", now)]
+
+
+@pytest.mark.parametrize("is_alone", [True, False], ids=["alone", "behind an event and a job"])
+def test_what_fails_later_undoes_all_of_it_and_is_raised(runtime: Runtime, meeting_id: str, is_alone: bool) -> None:
+    name = f"twice {new_id()} "
+    row = {"name": name + "1", "until": runtime.now()}
+
+    def do() -> None:
+        with runtime.transaction() as tx:
+            if not is_alone:
+                tx.emit(BellRang(meeting_id=meeting_id))
+                tx.enqueue(DeleteRoom(room=meeting_id))
+            for one in (row, row, {**row, "name": name + "2"}):
+                tx.insert_later(leases, [one])
+
+    with pytest.raises(exc.IntegrityError, match="leases"):
+        do()
+    with runtime.transaction() as tx:  # over a connection that is as good as before
+        assert names(tx, name) == []
+        assert tx.emit(BellRang(meeting_id=meeting_id)) == Position(meeting_stream(meeting_id), 1)
