@@ -81,7 +81,7 @@ _FINISH = update(idempotency_keys).where(idempotency_keys.c.digest == bindparam(
 
 def finish(tx: Transaction, request: Request, answer: StoredAnswer) -> None:
     """Store the answer, in the transaction of the effect."""
-    tx.execute(
+    tx.later(
         _FINISH,
         {"whose": _digest(tx, request), "status": answer.status, "answer": tx.keyring.encrypt(answer.body)},
     )
