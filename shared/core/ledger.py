@@ -8,13 +8,13 @@ the end of a meeting cannot slip in behind it (invariant I12).
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Row,
     Select,
@@ -29,10 +29,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Connection
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_for
+from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.errors import DomainError
 from shared.core.lists import one_of
-from shared.core.rows import insert_rows
+from shared.core.rows import insert_rows, inserting
 
 WINDOW = timedelta(hours=24)  # how far back a client may resume
 
@@ -91,13 +91,19 @@ class Entry:
         return cls(row.stream, row.seq, row.meeting_id, row.type, row.actor_id, row.data, row.effect, row.created_at)
 
 
-@cache
-def _next_seqs(dialect: str, *, final_word: bool) -> Any:
-    new = insert_for(dialect, streams)
+def _take(new: Any) -> Any:
+    """Let an INSERT of streams add to those that are there and are not closed, and return where they stand."""
+    return _add(new, where=streams.c.closed.is_(False))
+
+
+def _take_final(new: Any) -> Any:
+    """Let an INSERT of streams add to those that are there, closed or not, and return where they stand."""
+    return _add(new, where=None)
+
+
+def _add(new: Any, where: ColumnElement[bool] | None) -> Any:
     return new.on_conflict_do_update(
-        index_elements=["key"],
-        set_={"seq": streams.c.seq + new.excluded.seq},
-        where=None if final_word else streams.c.closed.is_(False),
+        index_elements=["key"], set_={"seq": streams.c.seq + new.excluded.seq}, where=where
     ).returning(streams.c.key, streams.c.seq)
 
 
@@ -111,8 +117,8 @@ def next_seqs(connection: Connection, counts: Mapping[tuple[str, str], int], *, 
         {"key": key, "meeting_id": meeting_id, "seq": count, "closed": False}
         for (key, meeting_id), count in sorted(counts.items())
     ]
-    statement = _next_seqs(connection.dialect.name, final_word=final_word)
-    last = {row.key: int(row.seq) for row in connection.execute(statement, rows if len(rows) > 1 else rows[0])}
+    taking = inserting(connection.dialect.name, streams, rows, _take_final if final_word else _take)
+    last = {row.key: int(row.seq) for row in connection.execute(*taking)}
     if len(last) < len(rows):
         raise StreamClosed
     return last

@@ -19,10 +19,10 @@ Rows = Sequence[dict[str, Any]]
 Conflict = Callable[[Any], Any]
 
 
-def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows, all of the same columns."""
+def insert_rows(connection: Connection, table: Table, rows: Rows, conflict: Conflict | None = None) -> None:
+    """Insert rows, all of the same columns; `conflict` as for `inserting`."""
     if rows:
-        connection.execute(*inserting(connection.dialect.name, table, rows))
+        connection.execute(*inserting(connection.dialect.name, table, rows, conflict))
 
 
 def inserting(
@@ -30,8 +30,8 @@ def inserting(
 ) -> tuple[Executable, Any]:
     """Return the statement that inserts rows, at least one and all of the same columns, and its parameters.
 
-    `conflict`, a function of a module, adds an ON CONFLICT to the INSERT that it gets; `others` are the names of what
-    it needs besides, which are in each row and the same in all.
+    `conflict`, a function of a module, adds ON CONFLICT and RETURNING to the INSERT that it gets; `others` are the
+    names of what it needs besides, which are in each row and the same in all.
     """
     names = tuple(name for name in rows[0] if name not in others)
     if dialect == "sqlite" or len(rows) == 1:

@@ -4,16 +4,15 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 
 from shared.core import ledger
-from shared.core.database import insert_for
 from shared.core.errors import DomainError
 from shared.core.ids import new_id
 from shared.core.lists import how_often
+from shared.core.rows import insert_rows
 from shared.core.streams import hosts_stream
 from shared.core.transaction import Transaction
 from shared.meetings.models import Meeting, meetings
@@ -102,17 +101,16 @@ def enter_all(tx: Transaction, entrants: Sequence[Entrant]) -> list[Participant]
     """
     inside = [replace(one.person, **_inside(one.person, one.policy, tx.now, one.values)) for one in entrants]
     rows = [{name: getattr(person, name) for name in Participant.__slots__} for person in inside]
-    tx.execute(_putting(tx.connection.dialect.name), rows if len(rows) > 1 else rows[0])
+    insert_rows(tx.connection, participants, rows, _put)
     _tell_and_begin(tx, inside)
     return inside
 
 
-@cache
-def _putting(dialect: str) -> Any:
-    new = insert_for(dialect, participants)
+def _put(new: Any) -> Any:
+    """Let an INSERT of places overwrite those that are stored already."""
     return new.on_conflict_do_update(
         index_elements=["id"], set_={name: new.excluded[name] for name in Participant.__slots__ if name != "id"}
-    ).returning(participants.c.id)
+    )
 
 
 def _inside(person: Participant, policy: Policy, now: datetime, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,12 +6,13 @@ connections count as long as its lease does.
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, ForeignKey, String, Table, bindparam, delete, func, select, update
 
-from shared.core.database import METADATA, Id, UtcDateTime, insert_into
+from shared.core.database import METADATA, Id, UtcDateTime
 from shared.core.lists import one_of
+from shared.core.rows import insert_rows
 
 LEASE_SECONDS = 15
 RENEW_SECONDS = 5
@@ -69,11 +70,13 @@ class Socket(NamedTuple):
 
 def opened(connection: Connection, process_id: str, sockets: Sequence[Socket], now: datetime) -> None:
     """Enter connections. Safe to repeat. Raises IntegrityError when the process is not entered (any more)."""
-    if sockets:
-        connection.execute(
-            insert_into(connection, connections).on_conflict_do_nothing(),
-            [{**socket._asdict(), "process_id": process_id, "opened_at": now} for socket in sockets],
-        )
+    rows = [{**socket._asdict(), "process_id": process_id, "opened_at": now} for socket in sockets]
+    insert_rows(connection, connections, rows, _leave)
+
+
+def _leave(new: Any) -> Any:
+    """Let an INSERT of connections leave those that are there as they are."""
+    return new.on_conflict_do_nothing()
 
 
 _RANKED = (
