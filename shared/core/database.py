@@ -45,7 +45,7 @@ METADATA = MetaData(
 )
 
 Id = String(26)
-Json = JSON().with_variant(JSONB(), "postgresql")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 STATEMENT_TIMEOUT_SECONDS = 5
 LOCK_TIMEOUT_SECONDS = 2
@@ -87,7 +87,7 @@ def insert_for(dialect: str, table: Table) -> Any:
 
 
 def queue_statements(connection: Connection) -> None:
-    """Let all further statements up to the commit leave without waiting for answers; nobody may ask for one.
+    """Keep all further statements back, for the commit to send them; nobody may ask for an answer.
 
     The commit raises what became of them. Where the database is a file nothing is gained, and all is as before.
     """

@@ -10,7 +10,7 @@ one for each statement. Here the connection keeps its watchers and asks gevent's
 """
 
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -29,13 +29,39 @@ _READ_WRITE = 3  # gevent's event bits, which are also those of psycopg's Wait a
 _GEVENT = patched_hub()  # the driver chooses its own way of waiting when it is imported, too
 
 
+class _Queue(psycopg.Pipeline):
+    """Statements that leave with one write, when all of them are there. `failure` is what the first answer says that is
+    one; the others say only that they were not tried any more."""
+
+    is_complete = False
+    failure: psycopg.Error | None = None
+
+    def _communicate_gen(self) -> PQGen[None]:
+        if self.is_complete:
+            while self.command_queue:
+                self.command_queue.popleft()()
+            yield from super()._communicate_gen()
+
+    def _process_results(self, queued: Any, results: Any) -> None:
+        try:
+            super()._process_results(queued, results)
+        except psycopg.Error as failure:
+            self.failure = self.failure or failure
+            raise
+
+    def drop(self) -> None:
+        """Leave it without having sent anything."""
+        self.command_queue.clear()
+        self.result_queue.clear()
+        self._exit(None)
+
+
 class ImpatientConnection(psycopg.Connection[Any]):
     """Closes itself when an answer takes too long; the pool then drops it as it does any lost connection."""
 
     patience: float | None = ANSWER_SECONDS
     _hub: Any = None  # whose loop the watchers belong to: each thread has its own
     _watchers: dict[int, Any]
-    _queue: AbstractContextManager[Any] | None = None  # while statements wait for no answers
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer. Raises psycopg.OperationalError after `patience` seconds without one."""
@@ -59,39 +85,39 @@ class ImpatientConnection(psycopg.Connection[Any]):
         return not self.closed
 
     def queue(self) -> None:
-        """Let the transaction's further statements leave without waiting for an answer: nobody may ask for one.
+        """Keep the transaction's further statements back, for `commit` to send: nobody may ask for an answer.
 
-        `commit` leaves with them and raises what became of the first that failed; then none of them has happened. So
-        what they lock is held for one way to the server and back less with each of them.
+        So what they lock is held for one way to the server and back less with each of them. Until then the server sees
+        a transaction that is idle, and ends it when it is so for too long. Before the first statement there is none
+        yet: then nothing is kept back.
         """
-        self._queue = self.pipeline()
-        self._queue.__enter__()
+        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+            return
+        queue = _Queue(self)
+        queue.__enter__()
+        self._pipeline = queue
 
     def commit(self) -> None:
-        """Commit. Raises psycopg.Error when that failed, or what is queued."""
-        if self._queue is None:
+        """Commit. Raises psycopg.Error when that failed, or what is queued: then none of it has happened."""
+        if not isinstance(self._pipeline, _Queue):
             super().commit()
             return
-        failures: list[psycopg.Error] = []
-        for step in (lambda: self.execute("COMMIT"), self._dequeue):
-            try:
-                step()
-            except psycopg.Error as failure:
-                failures.append(failure)
-        if failures:
-            raise failures[0]  # the others say only that they were not tried any more
+        self.execute("COMMIT")
+        queue = self._pipeline
+        queue.is_complete = True
+        try:
+            queue.__exit__(None, None, None)
+        except psycopg.Error as failure:
+            raise queue.failure or failure from None
+        finally:
+            self._pipeline = None
 
     def rollback(self) -> None:
-        """Undo the transaction, with what is queued."""
-        with suppress(psycopg.Error):
-            self._dequeue()
+        """Undo the transaction; what is queued was never sent."""
+        if isinstance(self._pipeline, _Queue):
+            self._pipeline.drop()
+            self._pipeline = None
         super().rollback()
-
-    def _dequeue(self) -> None:
-        """Wait for the answers to all that is queued. Raises the first failure among them."""
-        if self._queue is not None:
-            queue, self._queue = self._queue, None
-            queue.__exit__(None, None, None)
 
     def _wait_beside_others(self, gen: PQGen[RV], interval: float) -> RV:
         """Wait while other greenlets run. Raises _WaitTimeout after `patience` seconds, or what `gen` raises.

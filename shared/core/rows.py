@@ -6,6 +6,7 @@ a transaction costs its process. SQLite is given them one by one.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -36,8 +37,15 @@ def inserting(
     names = tuple(name for name in rows[0] if name not in others)
     if dialect == "sqlite" or len(rows) == 1:
         return _one(dialect, table, conflict), rows if len(rows) > 1 else rows[0]
-    json = orjson.dumps([{name: row[name] for name in names} for row in rows]).decode()
-    return _several(table, names, conflict), {"rows": json, **{name: rows[0][name] for name in others}}
+    json = orjson.dumps([{name: row[name] for name in names} for row in rows], _aware, orjson.OPT_PASSTHROUGH_DATETIME)
+    return _several(table, names, conflict), {"rows": json.decode(), **{name: rows[0][name] for name in others}}
+
+
+def _aware(value: Any) -> str:
+    """Return how PostgreSQL reads a time, one of the field's type (`UtcDateTime`)."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise TypeError(f"{value!r} cannot be one of several values of a column")
+    return value.isoformat()
 
 
 @cache

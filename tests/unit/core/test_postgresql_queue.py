@@ -105,28 +105,73 @@ print(failure(connection.commit), failure(connection.rollback), found(connection
     assert run(program) == "UniqueViolation None []"
 
 
-def test_a_failure_that_is_known_before_the_commit_is_said_and_the_connection_is_as_good_as_before(run: Run) -> None:
+def test_after_a_failure_the_connection_is_as_good_as_before(run: Run) -> None:
     program = """
-insert(connection, 1, 1)
-time.sleep(0.3)
-said = failure(insert, connection, 2) or failure(connection.commit)
+said = []
+for number in range(20):  # prepared meanwhile
+    insert(connection, number, number)
+    said.append(failure(connection.commit))
+    connection.rollback()
+    insert(connection, number)
+    connection.commit()
+    connection.execute("SELECT 1")
+    connection.queue()
 connection.rollback()
-insert(connection, 3)
-connection.commit()
-print(said, found(connection))
+print({*said}, found(connection) == [*range(20)])
 """
-    assert run(program) == "UniqueViolation [3]"
+    assert run(program) == "{'UniqueViolation'} True"
 
 
 def test_what_is_queued_can_be_undone(run: Run) -> None:
     program = """
-insert(connection, 1)
+for number in range(20):  # prepared meanwhile, or not
+    insert(connection, *[1] * number)
+    connection.rollback()
+    insert(connection, 100 + number)
+    connection.commit()
+    connection.execute("SELECT 1")
+    connection.queue()
 connection.rollback()
+print(found(connection) == [*range(100, 120)])
+"""
+    assert run(program) == "True"
+
+
+def test_before_the_first_statement_nothing_is_kept_back(run: Run) -> None:
+    program = """
+connection.commit()
+connection.queue()
+insert(connection, 1)
+print(found(connection), found(connect()))
+connection.queue()
 insert(connection, 2)
 connection.commit()
-print(found(connection))
+print(found(connect()))
 """
-    assert run(program) == "[2]"
+    assert run(program) == "[1] []\n[2]"
+
+
+def test_however_much_it_is_it_leaves(run: Run) -> None:
+    program = """
+for number in range(2000):
+    connection.execute("INSERT INTO queued SELECT length(%s) + %s", ["x" * 20_000, number])
+connection.commit()
+print(len(found(connection)))
+"""
+    assert run(program) == "2000"
+
+
+def test_who_stops_before_the_commit_does_not_keep_what_is_locked(run: Run) -> None:
+    program = """
+connection.execute("SET idle_in_transaction_session_timeout = '200ms'")
+connection.commit()
+connection.execute("SELECT 1")
+connection.queue()
+insert(connection, 1)
+time.sleep(0.6)
+print(failure(connection.commit) is None, found(connect()))
+"""
+    assert run(program) == "False []"
 
 
 def test_one_queue_after_the_other(run: Run) -> None:

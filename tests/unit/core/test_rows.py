@@ -106,6 +106,19 @@ def test_what_is_too_long_for_its_column_is_refused_and_not_cut(runtime: Runtime
         insert_rows(tx.connection, leases, [row, {**row, "name": "x" * 81}])
 
 
+def test_a_naive_time_is_refused(runtime: Runtime) -> None:
+    rows = [{"name": new_id(), "until": datetime(2026, 1, 1)} for _ in range(2)]
+    with pytest.raises((TypeError, exc.StatementError)), runtime.transaction() as tx:
+        insert_rows(tx.connection, leases, rows)
+
+
+@pytest.mark.parametrize("how_many", [1, 2])
+def test_nothing_in_a_column_of_json_is_no_value(runtime: Runtime, how_many: int) -> None:
+    rows = [{**job(n), "payload": None} for n in range(how_many)]
+    with pytest.raises(exc.IntegrityError), runtime.transaction() as tx:  # payload is NOT NULL
+        insert_rows(tx.connection, outbox, rows)
+
+
 def keep_the_later(new: Any) -> Any:
     is_earlier = leases.c.until < new.excluded.until
     return new.on_conflict_do_update(index_elements=["name"], set_={"until": new.excluded.until}, where=is_earlier)
