@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg.abc import RV, PQGen
 from psycopg.errors import _WaitTimeout
+from psycopg.generators import send
 from psycopg.pq import TransactionStatus
 
 from shared.core.greenlets import patched_hub
@@ -30,17 +31,23 @@ _GEVENT = patched_hub()  # the driver chooses its own way of waiting when it is 
 
 
 class _Queue(psycopg.Pipeline):
-    """Statements that leave with one write, when all of them are there. `failure` is what the first answer says that is
-    one; the others say only that they were not tried any more."""
+    """Statements that are kept back until the commit, and leave with it.
 
-    is_complete = False
+    psycopg's own pipeline sends each at once, which costs a write and, under gevent, a turn in the loop. `failure` is
+    what the first answer says that is one; the others say only that they were not tried any more.
+    """
+
     failure: psycopg.Error | None = None
 
     def _communicate_gen(self) -> PQGen[None]:
-        if self.is_complete:
-            while self.command_queue:
-                self.command_queue.popleft()()
-            yield from super()._communicate_gen()
+        yield from ()
+
+    def _sync_gen(self) -> PQGen[None]:
+        self._enqueue_sync()
+        while self.command_queue:
+            self.command_queue.popleft()()
+        yield from send(self.pgconn)
+        yield from self._fetch_gen(flush=False)
 
     def _process_results(self, queued: Any, results: Any) -> None:
         try:
@@ -49,11 +56,16 @@ class _Queue(psycopg.Pipeline):
             self.failure = self.failure or failure
             raise
 
-    def drop(self) -> None:
-        """Leave it without having sent anything."""
-        self.command_queue.clear()
-        self.result_queue.clear()
-        self._exit(None)
+    def enter(self) -> None:
+        self.pgconn.enter_pipeline_mode()
+        self._conn._pipeline = self
+
+    def leave(self) -> None:
+        self._conn._pipeline = None
+        with suppress(psycopg.OperationalError):
+            self.pgconn.exit_pipeline_mode()
+            return
+        self.pgconn.finish()  # there are answers that nobody has read
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
@@ -93,30 +105,25 @@ class ImpatientConnection(psycopg.Connection[Any]):
         """
         if self.pgconn.transaction_status != TransactionStatus.INTRANS:
             return
-        queue = _Queue(self)
-        queue.__enter__()
-        self._pipeline = queue
+        _Queue(self).enter()
 
     def commit(self) -> None:
         """Commit. Raises psycopg.Error when that failed, or what is queued: then none of it has happened."""
-        if not isinstance(self._pipeline, _Queue):
+        queue = self._pipeline
+        if not isinstance(queue, _Queue):
             super().commit()
             return
-        self.execute("COMMIT")
-        queue = self._pipeline
-        queue.is_complete = True
         try:
-            queue.__exit__(None, None, None)
+            super().commit()
         except psycopg.Error as failure:
             raise queue.failure or failure from None
         finally:
-            self._pipeline = None
+            queue.leave()
 
     def rollback(self) -> None:
         """Undo the transaction; what is queued was never sent."""
         if isinstance(self._pipeline, _Queue):
-            self._pipeline.drop()
-            self._pipeline = None
+            self._pipeline.leave()
         super().rollback()
 
     def _wait_beside_others(self, gen: PQGen[RV], interval: float) -> RV:
