@@ -108,7 +108,11 @@ class ImpatientConnection(psycopg.Connection[Any]):
         _Queue(self).enter()
 
     def commit(self) -> None:
-        """Commit. Raises psycopg.Error when that failed, or what is queued: then none of it has happened."""
+        """Commit. Raises psycopg.Error when that failed, or what is queued.
+
+        When the server says so, none of it has happened; when no answer comes, it is unknown: all of it was sent, and
+        `patience` counts for all of it together.
+        """
         queue = self._pipeline
         if not isinstance(queue, _Queue):
             super().commit()
