@@ -58,6 +58,7 @@ class _Queue(psycopg.Pipeline):
 
     def enter(self) -> None:
         self.pgconn.enter_pipeline_mode()
+        self.level = 1  # so that psycopg takes none of its own for the first, and ends this one with it
         self._conn._pipeline = self
 
     def leave(self) -> None:
@@ -103,7 +104,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
         a transaction that is idle, and ends it when it is so for too long. Before the first statement there is none
         yet: then nothing is kept back.
         """
-        if self.pgconn.transaction_status != TransactionStatus.INTRANS:
+        if self.pgconn.transaction_status != TransactionStatus.INTRANS or self._pipeline is not None:
             return
         _Queue(self).enter()
 
@@ -120,9 +121,11 @@ class ImpatientConnection(psycopg.Connection[Any]):
         try:
             super().commit()
         except psycopg.Error as failure:
-            raise queue.failure or failure from None
+            queue.failure = queue.failure or failure
         finally:
             queue.leave()
+        if queue.failure is not None:
+            raise queue.failure
 
     def rollback(self) -> None:
         """Undo the transaction; what is queued was never sent."""

@@ -197,6 +197,65 @@ print(failure(connection.commit), connection.closed, found(connect()))
     assert run(program) in ("AdminShutdown True []", "OperationalError True []")
 
 
+def test_a_queue_within_a_queue_is_the_same_one(run: Run) -> None:
+    program = """
+insert(connection, 1)
+connection.queue()
+insert(connection, 2)
+with connection.pipeline():
+    insert(connection, 3)
+insert(connection, 4)
+connection.commit()
+print(found(connection))
+"""
+    assert run(program) == "[1, 2, 3, 4]"
+
+
+def test_a_failure_that_somebody_overheard_is_still_one_of_the_commit(run: Run) -> None:
+    program = """
+insert(connection, 1, 1)
+print(failure(lambda: connection.pipeline().__enter__()), failure(connection.commit), failure(connection.rollback))
+print(found(connection))
+"""
+    assert run(program) == "UniqueViolation UniqueViolation None\n[]"
+
+
+def test_a_commit_that_fails_itself_is_said_and_the_connection_is_as_good_as_before(run: Run) -> None:
+    program = """
+said = []
+for number in range(10):
+    connection.execute("CREATE TEMP TABLE late (n int UNIQUE DEFERRABLE INITIALLY DEFERRED) ON COMMIT DROP")
+    for _ in range(2):
+        connection.execute("INSERT INTO late VALUES (1)")
+    insert(connection, number)
+    said.append(failure(connection.commit))
+    connection.rollback()
+    insert(connection, 100 + number)
+    connection.commit()
+    connection.execute("SELECT 1")
+    connection.queue()
+connection.rollback()
+print({*said}, found(connection) == [*range(100, 110)])
+"""
+    assert run(program) == "{'UniqueViolation'} True"
+
+
+def test_who_is_interrupted_at_the_commit_leaves_no_answer_behind(run: Run) -> None:
+    program = """
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+connection.execute("SELECT pg_sleep(0.6)")
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+try:
+    connection.commit()
+except KeyboardInterrupt:
+    print("interrupted", connection.closed or connection.info.pipeline_status.name)
+"""
+    assert run(program) in ("interrupted True", "interrupted OFF")
+
+
 def test_patience_ends(run: Run) -> None:
     program = """
 connection.patience = 0.2
